@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# The daemon: libdaemon is all of it but main.c, so that tests link its parts.
+
+noinst_LTLIBRARIES += %D%/libdaemon.la
+%C%_libdaemon_la_SOURCES = \
+	%D%/bo.h \
+	%D%/fault.h \
+	%D%/job.h \
+	%D%/loop.h \
+	%D%/page.h \
+	%D%/pagetable.h \
+	%D%/reclaim.h \
+	%D%/region.h \
+	%D%/resv.h \
+	%D%/session.h \
+	%D%/state.h \
+	%D%/store.h \
+	%D%/uffd.h \
+	%D%/worker.h \
+	$(NULL)
+DAEMON_CPPFLAGS = $(AM_CPPFLAGS) $(BSD_CFLAGS) $(URING_CFLAGS) $(LZ4_CFLAGS) $(INIH_CFLAGS)
+DAEMON_CFLAGS = $(AM_CFLAGS) -pthread
+DAEMON_LIBS = $(BSD_LIBS) $(URING_LIBS) $(LZ4_LIBS) $(INIH_LIBS) -lpthread
+%C%_libdaemon_la_CPPFLAGS = $(DAEMON_CPPFLAGS)
+%C%_libdaemon_la_CFLAGS = $(DAEMON_CFLAGS)
+
+if HAVE_DAEMON
+sbin_PROGRAMS += %D%/faultlined
+%C%_faultlined_SOURCES = %D%/main.c
+%C%_faultlined_CPPFLAGS = $(DAEMON_CPPFLAGS)
+%C%_faultlined_CFLAGS = $(DAEMON_CFLAGS)
+%C%_faultlined_LDFLAGS = $(AM_LDFLAGS) $(PIE_FLAGS)
+%C%_faultlined_LDADD = %D%/libdaemon.la common/libcommon.la $(DAEMON_LIBS)
+endif

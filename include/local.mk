@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# faultline.h is the only header that is installed; the others are contracts inside the tree.
+
+noinst_HEADERS += \
+	%D%/faultline-protocol.h \
+	%D%/faultline-shared.h \
+	$(NULL)

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+#   libfaultline.la        the public library: only what libfaultline.sym names can be seen
+#   libagent.la            the thread that lives in a stranger's process; see AGENT_CFLAGS
+#   faultline-preload.la   what LD_PRELOAD loads: never linked with, so no version
+#
+# Nothing here may use libbsd, and lz4 is linked into the preload library: what is loaded into a
+# stranger brings no library with it.
+
+if HAVE_LIBCLIENT
+lib_LTLIBRARIES += %D%/libfaultline.la
+pkgconfig_DATA += %D%/libfaultline.pc
+endif
+%C%_libfaultline_la_SOURCES = \
+	%D%/connection.c \
+	%D%/context.c \
+	%D%/region.c \
+	$(NULL)
+%C%_libfaultline_la_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden
+%C%_libfaultline_la_LDFLAGS = $(AM_LDFLAGS) $(NO_UNDEFINED) -version-info $(LIB_VERSION_INFO) \
+	-Wl,--version-script=$(top_srcdir)/%D%/libfaultline.sym
+%C%_libfaultline_la_LIBADD = common/libcommon-client.la
+EXTRA_%C%_libfaultline_la_DEPENDENCIES = %D%/libfaultline.sym
+
+# The agent runs without a thread control block of its own: no canary (it is read from there), no
+# checks that report through stdio. Its stack is small.
+AGENT_CPPFLAGS = $(AM_CPPFLAGS) -U_FORTIFY_SOURCE -DXXH_INLINE_ALL
+AGENT_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden -fno-stack-protector -fno-sanitize=all \
+	-Wframe-larger-than=4096
+AGENT_FILES = \
+	%D%/agent-start.c \
+	%D%/agent.c \
+	$(NULL)
+PRELOAD_FILES = \
+	%D%/preload.c \
+	$(NULL)
+PRELOAD_CPPFLAGS = $(AM_CPPFLAGS) -DXXH_INLINE_ALL
+PRELOAD_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden
+PRELOAD_LINK = $(AM_LDFLAGS) $(NO_UNDEFINED) -module -avoid-version -shared \
+	-Wl,-z,now -Wl,--exclude-libs,ALL
+PRELOAD_LIBS = common/libcommon-client.la $(LZ4_STATIC_LIBS) -ldl
+
+if HAVE_PRELOAD
+noinst_LTLIBRARIES += %D%/libagent.la
+pkglib_LTLIBRARIES += %D%/faultline-preload.la
+endif
+%C%_libagent_la_SOURCES = $(AGENT_FILES)
+%C%_libagent_la_CPPFLAGS = $(AGENT_CPPFLAGS)
+%C%_libagent_la_CFLAGS = $(AGENT_CFLAGS)
+%C%_faultline_preload_la_SOURCES = $(PRELOAD_FILES)
+%C%_faultline_preload_la_CPPFLAGS = $(PRELOAD_CPPFLAGS)
+%C%_faultline_preload_la_CFLAGS = $(PRELOAD_CFLAGS)
+%C%_faultline_preload_la_LDFLAGS = $(PRELOAD_LINK)
+%C%_faultline_preload_la_LIBADD = %D%/libagent.la $(PRELOAD_LIBS)
+
+EXTRA_DIST += \
+	%D%/libfaultline.sym \
+	$(NULL)
