@@ -8,22 +8,33 @@ noinst_LTLIBRARIES += %D%/libcommon.la
 %C%_libcommon_la_SOURCES = \
 	%D%/align.h \
 	%D%/cleanup.h \
+	%D%/gate.c \
 	%D%/gate.h \
 	%D%/hist.c \
 	%D%/hist.h \
 	%D%/memfd.c \
 	%D%/memfd.h \
 	%D%/procmap-abi.h \
+	%D%/size.c \
+	%D%/size.h \
 	%D%/sock.c \
 	%D%/sock.h \
 	%D%/uffd-abi.h \
+	%D%/wire.c \
+	%D%/wire.h \
 	$(NULL)
 %C%_libcommon_la_CPPFLAGS = $(AM_CPPFLAGS) $(BSD_CFLAGS)
 %C%_libcommon_la_LIBADD = $(BSD_LIBS)
 
 noinst_LTLIBRARIES += %D%/libcommon-client.la
 %C%_libcommon_client_la_SOURCES = \
+	%D%/gate.c \
 	%D%/gate.h \
+	%D%/size.c \
+	%D%/size.h \
 	%D%/sock.c \
+	%D%/sock.h \
+	%D%/wire.c \
+	%D%/wire.h \
 	$(NULL)
 %C%_libcommon_client_la_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden
