@@ -4,18 +4,25 @@
 
 noinst_LTLIBRARIES += %D%/libdaemon.la
 %C%_libdaemon_la_SOURCES = \
+	%D%/bo.c \
 	%D%/bo.h \
 	%D%/fault.h \
 	%D%/job.h \
 	%D%/loop.h \
+	%D%/page.c \
 	%D%/page.h \
+	%D%/pagetable.c \
 	%D%/pagetable.h \
 	%D%/reclaim.h \
+	%D%/region.c \
 	%D%/region.h \
+	%D%/resv.c \
 	%D%/resv.h \
 	%D%/session.h \
+	%D%/state.c \
 	%D%/state.h \
 	%D%/store.h \
+	%D%/uffd.c \
 	%D%/uffd.h \
 	%D%/worker.h \
 	$(NULL)
