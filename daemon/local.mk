@@ -8,6 +8,8 @@ noinst_LTLIBRARIES += %D%/libdaemon.la
 	%D%/bo.h \
 	%D%/fault.h \
 	%D%/job.h \
+	%D%/log.c \
+	%D%/log.h \
 	%D%/loop.h \
 	%D%/page.c \
 	%D%/page.h \
