@@ -28,7 +28,8 @@ AGENT_CPPFLAGS = $(AM_CPPFLAGS) -U_FORTIFY_SOURCE -DXXH_INLINE_ALL
 AGENT_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden -fno-stack-protector -fno-sanitize=all \
 	-Wframe-larger-than=4096
 AGENT_FILES = \
-	%D%/agent-start.c \
+	%D%/agent-adopt.c \
+	%D%/agent-evict.c \
 	%D%/agent.c \
 	$(NULL)
 PRELOAD_FILES = \
