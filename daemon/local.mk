@@ -10,6 +10,9 @@ noinst_LTLIBRARIES += %D%/libdaemon.la
 	%D%/job.h \
 	%D%/log.c \
 	%D%/log.h \
+	%D%/loop-engine.h \
+	%D%/loop-threads.c \
+	%D%/loop.c \
 	%D%/loop.h \
 	%D%/page.c \
 	%D%/page.h \
@@ -23,6 +26,8 @@ noinst_LTLIBRARIES += %D%/libdaemon.la
 	%D%/session.h \
 	%D%/state.c \
 	%D%/state.h \
+	%D%/store-compressed.c \
+	%D%/store-unit.c \
 	%D%/store.h \
 	%D%/uffd.c \
 	%D%/uffd.h \

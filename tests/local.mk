@@ -5,10 +5,27 @@
 
 unit_tests += \
 	%D%/harness-self \
+	%D%/unit/test-loop \
+	%D%/unit/test-store-unit \
 	$(NULL)
 
 functional_tests += \
+	%D%/functional/real-programs \
 	$(NULL)
+%C%_functional_real_programs_SOURCES = \
+	%D%/functional/real-programs.c \
+	%D%/cost.c \
+	%D%/cost.h \
+	$(NULL)
+
+# What scripts/demo measures with.
+noinst_PROGRAMS += %D%/watch-cost
+%C%_watch_cost_SOURCES = \
+	%D%/cost.c \
+	%D%/cost.h \
+	%D%/watch-cost.c \
+	$(NULL)
+%C%_watch_cost_LDADD =
 
 check_LTLIBRARIES += %D%/libharness.la
 %C%_libharness_la_SOURCES = \
