@@ -4,6 +4,13 @@
 # tests/unit/test-x is built from tests/unit/test-x.c and linked with LDADD below.
 
 unit_tests += \
+	%D%/unit/test-cli-columns \
+	%D%/unit/test-cli-environment \
+	%D%/unit/test-cli-json \
+	%D%/unit/test-cli-machine \
+	%D%/unit/test-cli-options \
+	%D%/unit/test-cli-program \
+	%D%/unit/test-cli-report \
 	%D%/harness-self \
 	%D%/unit/test-loop \
 	%D%/unit/test-store-unit \
@@ -43,6 +50,16 @@ LDADD = \
 	$(CUNIT_LIBS) \
 	$(DAEMON_LIBS) \
 	$(NULL)
+
+# The command line is a library of its own.
+CLI_LDADD = cli/libcli.la $(LDADD)
+%C%_unit_test_cli_columns_LDADD = $(CLI_LDADD)
+%C%_unit_test_cli_environment_LDADD = $(CLI_LDADD)
+%C%_unit_test_cli_json_LDADD = $(CLI_LDADD)
+%C%_unit_test_cli_machine_LDADD = $(CLI_LDADD)
+%C%_unit_test_cli_options_LDADD = $(CLI_LDADD)
+%C%_unit_test_cli_program_LDADD = $(CLI_LDADD)
+%C%_unit_test_cli_report_LDADD = $(CLI_LDADD)
 
 TESTS += $(unit_tests) $(functional_tests) $(check_scripts)
 check_PROGRAMS += $(unit_tests) $(functional_tests)
