@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * child.h - the command that faultline run runs: started, followed through stops, signals passed on.
+ * child.h - the command that faultline run runs: started, followed, signals passed on.
  *
  * All signals of this process are blocked from signals_take() on and read from a descriptor: none
  * can get between a step and its undoing. The command gets the mask and the SIGCHLD disposition
