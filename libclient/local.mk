@@ -24,7 +24,7 @@ EXTRA_%C%_libfaultline_la_DEPENDENCIES = %D%/libfaultline.sym
 
 # The agent runs without a thread control block of its own: no canary (it is read from there), no
 # checks that report through stdio. Its stack is small.
-AGENT_CPPFLAGS = $(AM_CPPFLAGS) -U_FORTIFY_SOURCE -DXXH_INLINE_ALL
+AGENT_CPPFLAGS = $(AM_CPPFLAGS) -U_FORTIFY_SOURCE
 AGENT_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden -fno-stack-protector -fno-sanitize=all \
 	-Wframe-larger-than=4096
 AGENT_FILES = \
@@ -35,13 +35,13 @@ AGENT_FILES = \
 PRELOAD_FILES = \
 	%D%/preload.c \
 	$(NULL)
-PRELOAD_CPPFLAGS = $(AM_CPPFLAGS) -DXXH_INLINE_ALL
+PRELOAD_CPPFLAGS = $(AM_CPPFLAGS)
 PRELOAD_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden
 PRELOAD_LINK = $(AM_LDFLAGS) $(NO_UNDEFINED) -module -avoid-version -shared \
 	-Wl,-z,now -Wl,--exclude-libs,ALL
 PRELOAD_LIBS = common/libcommon-client.la $(LZ4_STATIC_LIBS) -ldl
 
-if HAVE_PRELOAD
+if PRELOAD
 noinst_LTLIBRARIES += %D%/libagent.la
 pkglib_LTLIBRARIES += %D%/faultline-preload.la
 endif

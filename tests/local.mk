@@ -61,9 +61,45 @@ CLI_LDADD = cli/libcli.la $(LDADD)
 %C%_unit_test_cli_program_LDADD = $(CLI_LDADD)
 %C%_unit_test_cli_report_LDADD = $(CLI_LDADD)
 
+# The daemon and the preload library once more, with gates that tests hold and rules that they
+# switch off (common/gate.h). Never installed; ./run has their paths in FAULTLINED_HOOKED and
+# FAULTLINE_PRELOAD_HOOKED.
+if HAVE_DAEMON
+check_PROGRAMS += %D%/faultlined-hooked
+endif
+%C%_faultlined_hooked_SOURCES = \
+	$(daemon_faultlined_SOURCES) \
+	$(daemon_libdaemon_la_SOURCES) \
+	$(common_libcommon_la_SOURCES) \
+	$(NULL)
+%C%_faultlined_hooked_CPPFLAGS = $(DAEMON_CPPFLAGS) -DFL_TEST_HOOKS
+%C%_faultlined_hooked_CFLAGS = $(DAEMON_CFLAGS)
+%C%_faultlined_hooked_LDADD = $(DAEMON_LIBS)
+
+if PRELOAD
+check_LTLIBRARIES += %D%/libagent-hooked.la %D%/faultline-preload-hooked.la
+endif
+%C%_libagent_hooked_la_SOURCES = $(AGENT_FILES)
+%C%_libagent_hooked_la_CPPFLAGS = $(AGENT_CPPFLAGS) -DFL_TEST_HOOKS
+%C%_libagent_hooked_la_CFLAGS = $(AGENT_CFLAGS)
+%C%_faultline_preload_hooked_la_SOURCES = \
+	$(PRELOAD_FILES) \
+	$(common_libcommon_client_la_SOURCES) \
+	$(NULL)
+%C%_faultline_preload_hooked_la_CPPFLAGS = $(PRELOAD_CPPFLAGS) -DFL_TEST_HOOKS
+%C%_faultline_preload_hooked_la_CFLAGS = $(PRELOAD_CFLAGS)
+# A module that is not installed: without a path to be installed at, libtool would make it static.
+%C%_faultline_preload_hooked_la_LDFLAGS = $(PRELOAD_LINK) -rpath $(abs_builddir)/%D%
+%C%_faultline_preload_hooked_la_LIBADD = %D%/libagent-hooked.la $(LZ4_STATIC_LIBS)
+
+EXTRA_DIST += \
+	%D%/README.md \
+	%D%/abi/preload-symbols \
+	%D%/expected-skips \
+	$(NULL)
+
 TESTS += $(unit_tests) $(functional_tests) $(check_scripts)
 check_PROGRAMS += $(unit_tests) $(functional_tests)
-TEST_EXTENSIONS =
 LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
 LOG_COMPILER = ./run
 AM_TESTS_ENVIRONMENT = \
