@@ -6,6 +6,8 @@ noinst_LTLIBRARIES += %D%/libdaemon.la
 %C%_libdaemon_la_SOURCES = \
 	%D%/bo.c \
 	%D%/bo.h \
+	%D%/config.c \
+	%D%/config.h \
 	%D%/fault.h \
 	%D%/job.h \
 	%D%/log.c \
@@ -23,6 +25,8 @@ noinst_LTLIBRARIES += %D%/libdaemon.la
 	%D%/region.h \
 	%D%/resv.c \
 	%D%/resv.h \
+	%D%/sdnotify.c \
+	%D%/sdnotify.h \
 	%D%/session.h \
 	%D%/state.c \
 	%D%/state.h \
