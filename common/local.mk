@@ -24,6 +24,7 @@ noinst_LTLIBRARIES += %D%/libcommon.la
 	%D%/wire.h \
 	$(NULL)
 %C%_libcommon_la_CPPFLAGS = $(AM_CPPFLAGS) $(BSD_CFLAGS)
+%C%_libcommon_la_CFLAGS = $(AM_CFLAGS) $(STACK_CFLAGS)
 %C%_libcommon_la_LIBADD = $(BSD_LIBS)
 
 noinst_LTLIBRARIES += %D%/libcommon-client.la
@@ -37,4 +38,4 @@ noinst_LTLIBRARIES += %D%/libcommon-client.la
 	%D%/wire.c \
 	%D%/wire.h \
 	$(NULL)
-%C%_libcommon_client_la_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden
+%C%_libcommon_client_la_CFLAGS = $(AM_CFLAGS) $(STACK_CFLAGS) -fvisibility=hidden

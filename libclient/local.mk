@@ -16,7 +16,7 @@ endif
 	%D%/context.c \
 	%D%/region.c \
 	$(NULL)
-%C%_libfaultline_la_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden
+%C%_libfaultline_la_CFLAGS = $(AM_CFLAGS) $(STACK_CFLAGS) -fvisibility=hidden
 %C%_libfaultline_la_LDFLAGS = $(AM_LDFLAGS) $(NO_UNDEFINED) -version-info $(LIB_VERSION_INFO) \
 	-Wl,--version-script=$(top_srcdir)/%D%/libfaultline.sym
 %C%_libfaultline_la_LIBADD = common/libcommon-client.la
@@ -36,7 +36,7 @@ PRELOAD_FILES = \
 	%D%/preload.c \
 	$(NULL)
 PRELOAD_CPPFLAGS = $(AM_CPPFLAGS)
-PRELOAD_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden
+PRELOAD_CFLAGS = $(AM_CFLAGS) $(STACK_CFLAGS) -fvisibility=hidden
 PRELOAD_LINK = $(AM_LDFLAGS) $(NO_UNDEFINED) -module -avoid-version -shared \
 	-Wl,-z,now -Wl,--exclude-libs,ALL
 PRELOAD_LIBS = common/libcommon-client.la $(LZ4_STATIC_LIBS) -ldl

@@ -19,7 +19,6 @@ AC_DEFUN([FL_WARNINGS], [
 	FL_CC_FLAG([WARN_CFLAGS], [-Wredundant-decls], [one declaration, in one header])
 	FL_CC_FLAG([WARN_CFLAGS], [-Wnested-externs], [declarations live in headers])
 	FL_CC_FLAG([WARN_CFLAGS], [-Wvla], [stacks are small: workers, and the agent above all])
-	FL_CC_FLAG([WARN_CFLAGS], [-Wframe-larger-than=16384], [see vla])
 	FL_CC_FLAG([WARN_CFLAGS], [-Wlogical-op], [a && a])
 	FL_CC_FLAG([WARN_CFLAGS], [-Wdate-time], [builds are reproducible])
 	FL_CC_FLAG([WARN_CFLAGS], [-Wimplicit-fallthrough], [falling through is said aloud])
@@ -27,6 +26,11 @@ AC_DEFUN([FL_WARNINGS], [
 	FL_CC_FLAG([WARN_CFLAGS], [-Wno-missing-field-initializers], [the rest of a table row is zero on purpose])
 	AS_IF([test "x$enable_werror" = xyes], [AS_VAR_APPEND([WARN_CFLAGS], [" -Werror"])])
 	AC_SUBST([WARN_CFLAGS])
+
+	# Not for tests, which have all the stack they want.
+	STACK_CFLAGS=
+	FL_CC_FLAG([STACK_CFLAGS], [-Wframe-larger-than=16384], [threads have small stacks])
+	AC_SUBST([STACK_CFLAGS])
 
 	# The language, for our files only: GNU C17, and no assumption that writing through one
 	# type is seen through another (page contents and shared rings are read as several).
