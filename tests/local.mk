@@ -4,6 +4,8 @@
 # tests/unit/test-x is built from tests/unit/test-x.c and linked with LDADD below.
 
 unit_tests += \
+	%D%/harness-self \
+	%D%/unit/test-align \
 	%D%/unit/test-cli-columns \
 	%D%/unit/test-cli-environment \
 	%D%/unit/test-cli-json \
@@ -11,12 +13,17 @@ unit_tests += \
 	%D%/unit/test-cli-options \
 	%D%/unit/test-cli-program \
 	%D%/unit/test-cli-report \
-	%D%/harness-self \
+	%D%/unit/test-config \
+	%D%/unit/test-hist \
+	%D%/unit/test-kernel-abi \
 	%D%/unit/test-loop \
+	%D%/unit/test-size \
 	%D%/unit/test-store-unit \
 	$(NULL)
 
 functional_tests += \
+	%D%/functional/cli-errors \
+	%D%/functional/cli-private \
 	%D%/functional/real-programs \
 	$(NULL)
 %C%_functional_real_programs_SOURCES = \
@@ -33,6 +40,12 @@ noinst_PROGRAMS += %D%/watch-cost
 	%D%/watch-cost.c \
 	$(NULL)
 %C%_watch_cost_LDADD =
+
+# What has threads, for check-tsan. (asan_tests: functional tests, without preloading, for check-asan.)
+tsan_tests += \
+	%D%/harness-self \
+	%D%/unit/test-loop \
+	$(NULL)
 
 check_LTLIBRARIES += %D%/libharness.la
 %C%_libharness_la_SOURCES = \
@@ -60,6 +73,18 @@ CLI_LDADD = cli/libcli.la $(LDADD)
 %C%_unit_test_cli_options_LDADD = $(CLI_LDADD)
 %C%_unit_test_cli_program_LDADD = $(CLI_LDADD)
 %C%_unit_test_cli_report_LDADD = $(CLI_LDADD)
+
+# Daemons that are none, for the tests of the command line.
+FAKE_DAEMON = \
+	%D%/functional/fake-daemon.c \
+	%D%/functional/fake-daemon.h \
+	$(NULL)
+check_PROGRAMS += %D%/functional/fake-faultlined
+%C%_functional_fake_faultlined_SOURCES = %D%/functional/fake-faultlined.c $(FAKE_DAEMON)
+%C%_functional_fake_faultlined_LDADD = common/libcommon.la
+%C%_functional_cli_errors_SOURCES = %D%/functional/cli-errors.c $(FAKE_DAEMON)
+%C%_functional_cli_errors_LDADD = $(CLI_LDADD) -lutil
+%C%_functional_cli_private_LDADD = $(CLI_LDADD)
 
 # The daemon and the preload library once more, with gates that tests hold and rules that they
 # switch off (common/gate.h). Never installed; ./run has their paths in FAULTLINED_HOOKED and
