@@ -197,8 +197,9 @@ void bo_page_filled(struct bo *bo, struct page *p)
 	/* Nothing is gained by keeping that it was zeros: finding that again costs as much. */
 	if (page_kind(p) == KIND_ZERO || page_kind(p) == KIND_SAME)
 		bo_kill_copy(bo, p);
+	/* The removed flag stays: a REMOVE's event comes before its zap, which may still take this page
+	 * away. It goes when an eviction finds the page there. */
 	change(bo, p, PAGE_FILLING, PAGE_RESIDENT);
-	page_set_removed(p, false);
 }
 
 void bo_page_fill_undone(struct bo *bo, struct page *p)
@@ -249,6 +250,15 @@ void bo_page_stored(struct bo *bo, struct page *p)
 
 	change(bo, p, PAGE_LEAVING, PAGE_STORED);
 	charge(bo, -1);
+}
+
+void bo_page_lost(struct bo *bo, struct page *p)
+{
+	if (page_kind(p) != KIND_NONE)
+		bo_kill_copy(bo, p);
+	page_set_state(p, PAGE_LEAVING, PAGE_POISONED);
+	charge(bo, -1);
+	bo->session->c.poisoned++;
 }
 
 void bo_page_left_discarded(struct bo *bo, struct page *p)

@@ -60,6 +60,7 @@ void bo_page_poisoned(struct bo *bo, struct page *p);	/* FILLING -> POISONED */
 void bo_page_leaving(struct bo *bo, struct page *p);	/* RESIDENT -> LEAVING */
 void bo_page_stayed(struct bo *bo, struct page *p);	/* LEAVING -> RESIDENT; not if discarded */
 void bo_page_stored(struct bo *bo, struct page *p);	/* LEAVING -> STORED; its copy is there */
+void bo_page_lost(struct bo *bo, struct page *p);	/* LEAVING -> POISONED: its agent lied about it */
 void bo_page_left_discarded(struct bo *bo, struct page *p);	/* LEAVING -> EMPTY: discarded, or a hole */
 
 /*

@@ -16,7 +16,6 @@
 struct bo;
 struct session;
 struct worker;
-struct fill;
 
 /* A fault that could not be answered at once: it holds nothing and costs no CPU. */
 struct fault {
@@ -27,6 +26,7 @@ struct fault {
 	bool parked, waited_budget;	/* for the counters */
 	bool on_queue;			/* queued stands in the reservation's queue, or holds it */
 	uint64_t read_ns;		/* when its event was read */
+	uint32_t queue_bo;		/* .. of this bo */
 	struct resv_request queued;	/* its place in the reservation's queue, from the second try */
 	TAILQ_ENTRY(fault) link;
 };
@@ -40,6 +40,7 @@ struct stream {
 	int32_t stride;			/* in pages; 0: not known yet */
 	uint16_t window;		/* pages to bring in */
 	uint16_t hits;
+	uint16_t brought;		/* pages of the last window */
 	uint32_t used;			/* tick */
 };
 #define FAULT_STREAMS	16
@@ -62,11 +63,10 @@ struct faults {
 void faults_init(struct faults *f);
 void faults_fini(struct session *s);		/* forgets those that wait: the client is gone */
 
-int  fill_new(struct fill **ret);		/* a worker's buffers */
-struct fill *fill_free(struct fill *f);
-
 /* The userfaultfd is readable: read a batch, apply its events, answer its faults. */
 void fault_serve(struct worker *w, struct session *s);
+/* f waits until its page leaves FILLING or LEAVING. lock held. */
+void fault_park(struct session *s, struct fault *f);
 /* A page has left FILLING or LEAVING: what was parked on it becomes ready. lock held. */
 void fault_page_settled(struct session *s, struct bo *bo, uint32_t index);
 /* Run what is ready: parked faults, those that waited for budget or reservation, the deferred that are

@@ -24,6 +24,7 @@
 #include "daemon/job.h"
 #include "daemon/session.h"
 #include "daemon/store.h"
+#include "daemon/worker.h"
 
 #define PREFETCH_DEFAULT 32
 
@@ -207,7 +208,7 @@ unsigned int jobs_of_uid(struct jobs *all, uid_t uid)
 
 	pthread_mutex_lock(&all->lock);
 	LIST_FOREACH(j, &all->list, link)
-		n += j->uid == uid;
+		n += uid == JOBS_ALL || j->uid == uid;
 	pthread_mutex_unlock(&all->lock);
 	return n;
 }
@@ -269,6 +270,19 @@ void job_session_end(struct job *j, struct session *s, const struct flp_counters
 }
 
 /* ---- what it costs ---- */
+
+void job_kick_waiting(struct job *j, struct session *but)
+{
+	struct session *s;
+
+	if (!atomic_load(&j->n_waiting))
+		return;
+	pthread_mutex_lock(&j->lock);
+	LIST_FOREACH(s, &j->sessions, job_link)
+		if (s != but)
+			worker_kick(s);
+	pthread_mutex_unlock(&j->lock);
+}
 
 void job_note_peak(struct job *j)
 {

@@ -115,7 +115,11 @@ void job_session_end(struct job *j, struct session *s, const struct flp_counters
 
 /* The job with the smallest number above id, with a reference, or NULL: to walk all of them. */
 struct job *job_next(struct jobs *all, uint64_t id);
-unsigned int jobs_of_uid(struct jobs *all, uid_t uid);		/* how many */
+#define JOBS_ALL ((uid_t)-1)
+unsigned int jobs_of_uid(struct jobs *all, uid_t uid);		/* how many; or JOBS_ALL */
+
+/* Room was made: kick the other sessions of the job that have faults waiting for it. */
+void job_kick_waiting(struct job *j, struct session *but);
 
 /* A record of its state; the counters are the sums over live sessions and ended ones. */
 void job_status(struct job *j, struct flp_status_job *ret);

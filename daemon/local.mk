@@ -8,7 +8,12 @@ noinst_LTLIBRARIES += %D%/libdaemon.la
 	%D%/bo.h \
 	%D%/config.c \
 	%D%/config.h \
+	%D%/ctl.c \
+	%D%/ctl.h \
+	%D%/fault.c \
 	%D%/fault.h \
+	%D%/fill.c \
+	%D%/fill.h \
 	%D%/job.h \
 	%D%/log.c \
 	%D%/log.h \
@@ -20,21 +25,31 @@ noinst_LTLIBRARIES += %D%/libdaemon.la
 	%D%/page.h \
 	%D%/pagetable.c \
 	%D%/pagetable.h \
+	%D%/reclaim.c \
 	%D%/reclaim.h \
+	%D%/reclaimer.c \
+	%D%/reclaimer.h \
 	%D%/region.c \
 	%D%/region.h \
 	%D%/resv.c \
 	%D%/resv.h \
 	%D%/sdnotify.c \
 	%D%/sdnotify.h \
+	%D%/session.c \
 	%D%/session.h \
 	%D%/state.c \
 	%D%/state.h \
 	%D%/store-compressed.c \
+	%D%/store-swap.c \
 	%D%/store-unit.c \
 	%D%/store.h \
+	%D%/stream.c \
+	%D%/stream.h \
+	%D%/swapin.c \
+	%D%/swapin.h \
 	%D%/uffd.c \
 	%D%/uffd.h \
+	%D%/worker.c \
 	%D%/worker.h \
 	$(NULL)
 DAEMON_CPPFLAGS = $(AM_CPPFLAGS) $(BSD_CFLAGS) $(URING_CFLAGS) $(LZ4_CFLAGS) $(INIH_CFLAGS)

@@ -36,6 +36,7 @@
  *	LEAVING  -> STORED      bo_page_stored()             taken out, its contents are stored
  *	LEAVING  -> RESIDENT    bo_page_stayed()             never left, or returned
  *	LEAVING  -> EMPTY       bo_page_left_discarded()     discarded meanwhile, or there was nothing
+ *	LEAVING  -> POISONED    bo_page_lost()               its agent reported what cannot be
  *	any      -> EMPTY       bo_discard()                 REMOVE, UNMAP; not of the two below
  *
  * FILLING and LEAVING are the reserved states: a fault on such a page parks until it leaves them, and
@@ -111,6 +112,7 @@ static const bool legal[PAGE_STATES][PAGE_STATES] = {
 		[PAGE_STORED] = true,
 		[PAGE_RESIDENT] = true,
 		[PAGE_EMPTY] = true,
+		[PAGE_POISONED] = true,
 	},
 	[PAGE_STORED] = {
 		[PAGE_FILLING] = true,

@@ -54,6 +54,7 @@ struct reclaim {
 		uint64_t epoch, start, end;
 	} past[RECLAIM_PAST];
 
+	bool lost;		/* some RESIDENT pages are not in the queue */
 	struct victim *queue;	/* ring of cap entries, a power of two */
 	uint32_t head, tail, cap;
 	struct slot slot[FLS_SLOTS];
@@ -62,6 +63,7 @@ struct reclaim {
 
 	bool library;		/* adopts by call only */
 	bool refused;		/* the agent may not evict: a call was refused */
+	int refused_error;	/* the last one */
 	bool held;		/* quiesced for a fork */
 	bool bring_back;	/* everything is to become resident: a fork, a release, a stop */
 	bool fork_asked;	/* .. and the agent is to be told */
@@ -93,6 +95,8 @@ void reclaim_reports(struct session *s);
 /* KEPT slots that are due, extents that were not to be had, a fork's return of everything. */
 void reclaim_continue(struct worker *w, struct session *s);
 void reclaim_wanted(struct session *s, struct bo *bo, uint32_t index);	/* a LEAVING page was touched */
+/* Is RAM so short that copies of what is resident are better dropped? */
+bool reclaim_is_tight(const struct session *s);
 /* Stored copies of resident pages die, newest first, until so many bytes did. Returns bytes. */
 uint64_t reclaim_drop_copies(struct session *s, uint64_t bytes);
 /* The pool's RAM, charged to the job. */

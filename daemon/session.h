@@ -75,7 +75,15 @@ struct session {
 	struct reclaim reclaim;		/* slots, queue of victims: reclaim.c */
 	struct flp_counters c;
 	struct hist latency;
-	uint64_t rss_seen;		/* rss_anon as last taken over */
+	int64_t unmanaged;		/* bytes that are charged to the job */
+	bool draining;			/* the daemon stops: let go of everything */
+	uint64_t will_start, will_end;	/* WILLNEED: still to be brought in */
+
+	/* the home worker's own */
+	LIST_ENTRY(session) worker_link;	/* worker.sessions */
+	bool listed, kick_ready;
+	int cpu_seen;			/* where its faults were seen to come from, or -1 */
+	struct worker *move_to;
 
 	LIST_ENTRY(session) job_link;	/* job.sessions; see job_session_add() */
 	bool in_job;			/* ... it is there; under job.lock */
@@ -101,13 +109,12 @@ int  session_attach(struct session *s, int uffd, int staging_uffd, const struct 
 void session_close(struct session *s);
 struct session *session_free(struct session *s);	/* not ATTACHED; NULL is fine */
 
-/*
- * The daemon is stopping: bring every page back, let go of every range (a registered range without a
- * daemon blocks whoever touches it first), take nothing out any more. Does not wait; may be called
- * again. session_drained(): nothing is out and nothing registered, so that the daemon may go.
- */
-void session_drain(struct session *s);
-bool session_drained(struct session *s);
+/* For its home worker: CLOSING; true when nothing of it is under way any more and it has left the worker
+ * (lock held). Then, without the lock, session_gone() frees it. */
+bool session_finish(struct worker *w, struct session *s);
+void session_gone(struct session *s);
+/* The agent's sample of the process's size, as what is not managed. Any thread, lock held. */
+void session_sample(struct session *s);
 
 void session_status(struct session *s, struct flp_status_session *ret);
 /* The session's own counters as of now: takes lock. */
@@ -120,7 +127,11 @@ int  session_reserve(struct session *s, const struct flp_reserve *m, struct resv
 int  session_wait_unreserved(struct session *s, const struct flp_reserve *m, struct resv_request *req);
 int  session_unreserve(struct session *s, const struct flp_range *m, const void *holder);
 void session_drop_holder(struct session *s, const void *holder);	/* its connection ended */
-/* Bring everything back and take nothing out any more (the daemon stops); true: nothing is out. */
+/*
+ * The daemon stops: bring every page back, take nothing out any more, and let go of every range (one
+ * that stays registered blocks whoever touches it first). Does not wait, and is called again until it
+ * says true: nothing is out and nothing registered, so that the daemon may go.
+ */
 bool session_drain(struct session *s);
 int  session_advise(struct session *s, const struct flp_advise *m);
 int  session_range_status(struct session *s, const struct flp_range *m, struct flp_range_status *ret);

@@ -32,6 +32,7 @@ struct worker {
 	TAILQ_HEAD(, session) kicks;
 	bool stop;
 	unsigned int n_sessions;	/* homed here */
+	LIST_HEAD(, session) sessions;	/* the worker's own list of them */
 	uint64_t retry_ns;		/* soonest time that a deferred fault wants another try; 0: none */
 };
 
@@ -48,5 +49,9 @@ struct worker *workers_pick(struct workers *ws);
 int  worker_add(struct worker *w, struct session *s);	/* its descriptors into the epoll set */
 void worker_remove(struct worker *w, struct session *s);
 void worker_kick(struct session *s);			/* any thread; s->lock need not be held */
+/* For the home worker itself. */
+void worker_retry_at(struct worker *w, uint64_t ns);	/* run the sessions that wait, no later than this */
+void worker_vote(struct session *s, uint32_t tid);	/* where does this thread run? */
+uint64_t worker_now(void);				/* CLOCK_MONOTONIC, ns */
 
 #endif

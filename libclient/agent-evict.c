@@ -239,15 +239,23 @@ static bool flush(struct agent *a)
 	return true;
 }
 
+/* Told after the slot: its records are to be accepted while the extent is still open. */
 static void close_extent(struct agent *a)
 {
-	agent_report(a, FLS_RP_EXTENT_FULL, 0, a->extent[0].offset, a->extent[0].used, 0);
+	if (a->n_closed < sizeof(a->closed) / sizeof(a->closed[0])) {
+		a->closed[a->n_closed].start = a->extent[0].offset;
+		a->closed[a->n_closed++].end = a->extent[0].used;
+	}
 	memmove(&a->extent[0], &a->extent[1], sizeof(a->extent) - sizeof(a->extent[0]));
 	a->n_extents--;
 }
 
-static void ask_extent(struct agent *a)
+/* The slot is DONE: what of extents is to be said. */
+static void report_extents(struct agent *a)
 {
+	for (uint32_t i = 0; i < a->n_closed; i++)
+		agent_report(a, FLS_RP_EXTENT_FULL, 0, a->closed[i].start, a->closed[i].end, 0);
+	a->n_closed = 0;
 	if (!a->asked_extent && a->n_extents < 2) {
 		a->asked_extent = true;
 		agent_report(a, FLS_RP_NEED_EXTENT, 0, 0, 0, 0);
@@ -300,7 +308,6 @@ static bool make_room(struct agent *a, struct batch *b)
 		settle_batch(a, b);
 		close_extent(a);
 	}
-	ask_extent(a);
 	return a->n_extents > 0;
 }
 
@@ -507,4 +514,5 @@ void agent_evict(struct agent *a, uint32_t slot)
 	free_settled(a, slot, gone);
 	GATE(GATE_AGENT_BEFORE_REPORT);
 	agent_report(a, FLS_RP_DONE, slot, 0, 0, 0);
+	report_extents(a);
 }

@@ -88,6 +88,8 @@ struct agent {
 		uint32_t used, written, len;
 	} extent[4];
 	unsigned int n_extents;		/* extent[0] is the open one */
+	struct agent_range closed[4];	/* offset, bytes used: to be reported */
+	uint32_t n_closed;
 	bool asked_extent;
 
 	/* buffers */
