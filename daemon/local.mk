@@ -40,6 +40,7 @@ noinst_LTLIBRARIES += %D%/libdaemon.la
 	%D%/state.c \
 	%D%/state.h \
 	%D%/store-compressed.c \
+	%D%/store-internal.h \
 	%D%/store-swap.c \
 	%D%/store-unit.c \
 	%D%/store.h \
