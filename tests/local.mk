@@ -15,10 +15,14 @@ unit_tests += \
 	%D%/unit/test-cli-report \
 	%D%/unit/test-config \
 	%D%/unit/test-hist \
+	%D%/unit/test-job \
 	%D%/unit/test-kernel-abi \
 	%D%/unit/test-loop \
+	%D%/unit/test-request \
 	%D%/unit/test-size \
+	%D%/unit/test-sock \
 	%D%/unit/test-store-unit \
+	%D%/unit/test-wire \
 	$(NULL)
 
 functional_tests += \
@@ -30,6 +34,13 @@ functional_tests += \
 	%D%/functional/real-programs.c \
 	%D%/cost.c \
 	%D%/cost.h \
+	$(NULL)
+
+# Linked instead of session.c.
+%C%_unit_test_request_SOURCES = \
+	%D%/unit/paper-session.c \
+	%D%/unit/paper-session.h \
+	%D%/unit/test-request.c \
 	$(NULL)
 
 # What scripts/demo measures with.
