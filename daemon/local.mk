@@ -8,12 +8,15 @@ noinst_LTLIBRARIES += %D%/libdaemon.la
 	%D%/bo.h \
 	%D%/config.c \
 	%D%/config.h \
+	%D%/conn.c \
+	%D%/conn.h \
 	%D%/ctl.c \
 	%D%/ctl.h \
 	%D%/fault.c \
 	%D%/fault.h \
 	%D%/fill.c \
 	%D%/fill.h \
+	%D%/job.c \
 	%D%/job.h \
 	%D%/log.c \
 	%D%/log.h \
@@ -31,10 +34,14 @@ noinst_LTLIBRARIES += %D%/libdaemon.la
 	%D%/reclaimer.h \
 	%D%/region.c \
 	%D%/region.h \
+	%D%/request.c \
+	%D%/request.h \
 	%D%/resv.c \
 	%D%/resv.h \
 	%D%/sdnotify.c \
 	%D%/sdnotify.h \
+	%D%/server.c \
+	%D%/server.h \
 	%D%/session.c \
 	%D%/session.h \
 	%D%/state.c \
