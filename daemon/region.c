@@ -372,7 +372,7 @@ int region_discard(struct session *s, uint64_t start, uint64_t end)
 	if (!range_ok(start, end))
 		return -EINVAL;
 
-	while ((r = region_next(s, va)) && r->start < end) {
+	while (va < end && (r = region_next(s, va)) && r->start < end) {
 		result = discard_run(s, r, max(va, r->start), min(end, r->end), &va);
 		if (result < 0)
 			return result;
