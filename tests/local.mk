@@ -14,11 +14,14 @@ unit_tests += \
 	%D%/unit/test-cli-program \
 	%D%/unit/test-cli-report \
 	%D%/unit/test-config \
+	%D%/unit/test-gate \
 	%D%/unit/test-hist \
 	%D%/unit/test-job \
 	%D%/unit/test-kernel-abi \
+	%D%/unit/test-log \
 	%D%/unit/test-loop \
 	%D%/unit/test-request \
+	%D%/unit/test-sdnotify \
 	%D%/unit/test-size \
 	%D%/unit/test-sock \
 	%D%/unit/test-store-unit \
