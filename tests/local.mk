@@ -6,6 +6,7 @@
 unit_tests += \
 	%D%/harness-self \
 	%D%/unit/test-align \
+	%D%/unit/test-bo \
 	%D%/unit/test-cli-columns \
 	%D%/unit/test-cli-environment \
 	%D%/unit/test-cli-json \
@@ -20,11 +21,17 @@ unit_tests += \
 	%D%/unit/test-kernel-abi \
 	%D%/unit/test-log \
 	%D%/unit/test-loop \
+	%D%/unit/test-page \
+	%D%/unit/test-pagetable \
+	%D%/unit/test-region \
 	%D%/unit/test-request \
+	%D%/unit/test-resv \
 	%D%/unit/test-sdnotify \
 	%D%/unit/test-size \
 	%D%/unit/test-sock \
+	%D%/unit/test-state \
 	%D%/unit/test-store-unit \
+	%D%/unit/test-uffd \
 	%D%/unit/test-wire \
 	$(NULL)
 
@@ -45,6 +52,31 @@ functional_tests += \
 	%D%/unit/paper-session.h \
 	%D%/unit/test-request.c \
 	$(NULL)
+
+# A session with nothing behind it; and one allocation of a program that can be made to fail.
+FAKE_SESSION = \
+	%D%/unit/fake-session.c \
+	%D%/unit/fake-session.h \
+	$(NULL)
+FAIL_ALLOC = \
+	%D%/unit/fail-alloc.c \
+	%D%/unit/fail-alloc.h \
+	$(NULL)
+FAIL_ALLOC_LDFLAGS = \
+	$(AM_LDFLAGS) \
+	-Wl,--wrap=malloc \
+	-Wl,--wrap=calloc \
+	-Wl,--wrap=realloc \
+	-Wl,--wrap=fallocate \
+	$(NULL)
+%C%_unit_test_bo_SOURCES = %D%/unit/test-bo.c $(FAKE_SESSION) $(FAIL_ALLOC)
+%C%_unit_test_bo_LDFLAGS = $(FAIL_ALLOC_LDFLAGS)
+%C%_unit_test_pagetable_SOURCES = %D%/unit/test-pagetable.c $(FAIL_ALLOC)
+%C%_unit_test_pagetable_LDFLAGS = $(FAIL_ALLOC_LDFLAGS)
+%C%_unit_test_region_SOURCES = %D%/unit/test-region.c $(FAKE_SESSION) $(FAIL_ALLOC)
+%C%_unit_test_region_LDFLAGS = $(FAIL_ALLOC_LDFLAGS)
+%C%_unit_test_state_SOURCES = %D%/unit/test-state.c $(FAIL_ALLOC)
+%C%_unit_test_state_LDFLAGS = $(FAIL_ALLOC_LDFLAGS)
 
 # What scripts/demo measures with.
 noinst_PROGRAMS += %D%/watch-cost
