@@ -62,7 +62,7 @@ FAIL_ALLOC = \
 	%D%/unit/fail-alloc.c \
 	%D%/unit/fail-alloc.h \
 	$(NULL)
-FAIL_ALLOC_LDFLAGS = \
+WRAP_ALLOC = \
 	$(AM_LDFLAGS) \
 	-Wl,--wrap=malloc \
 	-Wl,--wrap=calloc \
@@ -70,13 +70,13 @@ FAIL_ALLOC_LDFLAGS = \
 	-Wl,--wrap=fallocate \
 	$(NULL)
 %C%_unit_test_bo_SOURCES = %D%/unit/test-bo.c $(FAKE_SESSION) $(FAIL_ALLOC)
-%C%_unit_test_bo_LDFLAGS = $(FAIL_ALLOC_LDFLAGS)
+%C%_unit_test_bo_LDFLAGS = $(WRAP_ALLOC)
 %C%_unit_test_pagetable_SOURCES = %D%/unit/test-pagetable.c $(FAIL_ALLOC)
-%C%_unit_test_pagetable_LDFLAGS = $(FAIL_ALLOC_LDFLAGS)
+%C%_unit_test_pagetable_LDFLAGS = $(WRAP_ALLOC)
 %C%_unit_test_region_SOURCES = %D%/unit/test-region.c $(FAKE_SESSION) $(FAIL_ALLOC)
-%C%_unit_test_region_LDFLAGS = $(FAIL_ALLOC_LDFLAGS)
+%C%_unit_test_region_LDFLAGS = $(WRAP_ALLOC)
 %C%_unit_test_state_SOURCES = %D%/unit/test-state.c $(FAIL_ALLOC)
-%C%_unit_test_state_LDFLAGS = $(FAIL_ALLOC_LDFLAGS)
+%C%_unit_test_state_LDFLAGS = $(WRAP_ALLOC)
 
 # What scripts/demo measures with.
 noinst_PROGRAMS += %D%/watch-cost
