@@ -5,6 +5,7 @@
 # Without, it runs once over its corpus, as a test.
 
 fuzz_targets = \
+	%D%/fuzz-config \
 	%D%/fuzz-size \
 	%D%/fuzz-wire \
 	$(NULL)
@@ -19,6 +20,11 @@ FUZZ_MAIN = %D%/replay.c
 endif
 
 FUZZ_LDADD_ALL = daemon/libdaemon.la common/libcommon.la $(DAEMON_LIBS)
+
+%C%_fuzz_config_SOURCES = %D%/fuzz-config.c %D%/fuzz.h $(FUZZ_MAIN)
+%C%_fuzz_config_CPPFLAGS = $(DAEMON_CPPFLAGS)
+%C%_fuzz_config_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+%C%_fuzz_config_LDADD = $(FUZZ_LDADD_ALL)
 
 %C%_fuzz_size_SOURCES = %D%/fuzz-size.c %D%/fuzz.h $(FUZZ_MAIN)
 %C%_fuzz_size_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
