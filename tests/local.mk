@@ -30,6 +30,8 @@ unit_tests += \
 	%D%/unit/test-size \
 	%D%/unit/test-sock \
 	%D%/unit/test-state \
+	%D%/unit/test-store-compressed \
+	%D%/unit/test-store-swap \
 	%D%/unit/test-store-unit \
 	%D%/unit/test-uffd \
 	%D%/unit/test-wire \
@@ -77,6 +79,10 @@ WRAP_ALLOC = \
 %C%_unit_test_region_LDFLAGS = $(WRAP_ALLOC)
 %C%_unit_test_state_SOURCES = %D%/unit/test-state.c $(FAIL_ALLOC)
 %C%_unit_test_state_LDFLAGS = $(WRAP_ALLOC)
+%C%_unit_test_store_compressed_SOURCES = %D%/unit/test-store-compressed.c $(FAIL_ALLOC)
+%C%_unit_test_store_compressed_LDFLAGS = $(WRAP_ALLOC)
+%C%_unit_test_store_swap_SOURCES = %D%/unit/test-store-swap.c $(FAIL_ALLOC)
+%C%_unit_test_store_swap_LDFLAGS = $(WRAP_ALLOC)
 
 # What scripts/demo measures with.
 noinst_PROGRAMS += %D%/watch-cost
@@ -91,6 +97,7 @@ noinst_PROGRAMS += %D%/watch-cost
 tsan_tests += \
 	%D%/harness-self \
 	%D%/unit/test-loop \
+	%D%/unit/test-store-swap \
 	$(NULL)
 
 check_LTLIBRARIES += %D%/libharness.la
