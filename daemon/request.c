@@ -710,8 +710,10 @@ static int find_session(struct request *rq, struct session **ret)
 {
 	struct conn *agent = find_agent(rq->c);
 
-	if (!agent)
-		return refuse(rq, -ENOTCONN, "this process has no agent that is attached");
+	if (!agent) {
+		refuse(rq, -ENOTCONN, "this process has no agent that is attached");
+		return -ENOTCONN;
+	}
 	*ret = agent->session;
 	return 0;
 }
