@@ -18,6 +18,7 @@ noinst_LTLIBRARIES += %D%/libcommon.la
 	%D%/size.c \
 	%D%/size.h \
 	%D%/sock.c \
+	%D%/slice.h \
 	%D%/sock.h \
 	%D%/uffd-abi.h \
 	%D%/wire.c \
@@ -34,6 +35,7 @@ noinst_LTLIBRARIES += %D%/libcommon-client.la
 	%D%/size.c \
 	%D%/size.h \
 	%D%/sock.c \
+	%D%/slice.h \
 	%D%/sock.h \
 	%D%/wire.c \
 	%D%/wire.h \

@@ -49,6 +49,8 @@
 #define BACKOFF_MAX_US	2000u
 #define BATCHES		4			/* of one visit: others wait too */
 
+static void answered(struct session *s, struct fault *f, unsigned int kind);
+
 /* ---- lists ---- */
 
 static struct fault_list *bucket(struct faults *f, uint64_t va)
@@ -142,21 +144,36 @@ static void make_ready(struct session *s, struct fault_list *from)
 	TAILQ_CONCAT(&s->faults.ready, from, link);
 }
 
+/*
+ * A page that is RESIDENT now was installed, or returned, which woke who waited for it in the kernel;
+ * one more wake is for who came just then. Any other state is for the fault to look at.
+ */
 void fault_page_settled(struct session *s, struct bo *bo, uint32_t index)
 {
 	struct fault *f, *next;
 	struct fault_list *list;
+	bool resident, woken = false;
 	uint64_t va;
 
 	if (!region_of_page(s, bo, index, &va))
 		return;
 	list = bucket(&s->faults, va);
+	if (TAILQ_EMPTY(list))
+		return;
+	resident = page_state(pagetable_get(&bo->pages, index)) == PAGE_RESIDENT;
 	for (f = TAILQ_FIRST(list); f; f = next) {
 		next = TAILQ_NEXT(f, link);
 		if (f->va != va)
 			continue;
 		TAILQ_REMOVE(list, f, link);
-		TAILQ_INSERT_TAIL(&s->faults.ready, f, link);
+		if (!resident) {
+			TAILQ_INSERT_TAIL(&s->faults.ready, f, link);
+			continue;
+		}
+		if (!woken)
+			uffd_wake(s->uffd, va, FLS_PAGE);
+		woken = true;
+		answered(s, f, FLP_FAULT_PARKED);
 	}
 }
 
@@ -182,7 +199,7 @@ static void answered(struct session *s, struct fault *f, unsigned int kind)
 	uint64_t ns = worker_now() - f->read_ns;
 
 	s->c.faults[kind]++;
-	if (f->parked)
+	if (f->parked && kind != FLP_FAULT_PARKED)
 		s->c.faults[FLP_FAULT_PARKED]++;
 	if (f->waited_budget)
 		s->c.faults[FLP_FAULT_BUDGET]++;

@@ -31,7 +31,7 @@
 #define MIB		(UINT64_C(1) << 20)
 #define TICK_MIN	UINT64_C(1000000)
 #define TICK_MAX	UINT64_C(50000000)
-#define GROWTH		2000u			/* bytes a microsecond that a program may touch */
+#define GROWTH		4000u			/* bytes a microsecond that a program may touch */
 #define ADOPT_SIZE	(UINT64_C(256) << 10)	/* smallest area worth it */
 #define ADOPT_MIN_NS	UINT64_C(2000000)
 #define ADOPT_MAX_NS	UINT64_C(500000000)
@@ -64,10 +64,10 @@ uint32_t job_room(struct job *j, uint32_t want)
 
 /* ---- adoption ---- */
 
-/* Areas are adopted from here on. Early in a small budget: what grows between two looks is not held. */
-static uint64_t adopt_at(const struct job *j)
+/* Early in a small budget: what grows between two looks is not held. */
+uint64_t job_adopt_at(const struct job *j)
 {
-	return j->budget / 4 * 3 - min(16 * MIB, j->budget / 4);
+	return j->budget / 4 * 3 - min(48 * MIB, j->budget / 4);
 }
 
 static void adopt(struct session *s, uint64_t now)
@@ -443,7 +443,7 @@ static void look_at_session(struct job *j, struct session *s, uint64_t now, uint
 	if (s->state == SESSION_ATTACHED) {
 		__atomic_store_n(&s->mem->sample_us, sample_us, __ATOMIC_RELAXED);
 		session_sample(s);
-		if (job_cost(j) > adopt_at(j))
+		if (job_cost(j) > job_adopt_at(j))
 			adopt(s, now);
 		clean_pool(s);
 		if (pool_is_full(j))
@@ -463,11 +463,12 @@ static void look_at_session(struct job *j, struct session *s, uint64_t now, uint
 /* How long until this job could be where adoption begins, were it to grow as fast as it can. */
 static uint64_t tick_of(struct job *j)
 {
-	uint64_t cost = job_cost(j), at = adopt_at(j);
+	uint64_t cost = job_cost(j), at = job_adopt_at(j);
 
 	if (cost >= at)
 		return TICK_MIN;
-	return min(max((at - cost) / GROWTH * 1000, TICK_MIN), TICK_MAX);
+	/* Half of it: the agent's sample is up to a tick old. */
+	return min(max((at - cost) / GROWTH / 2 * 1000, TICK_MIN), TICK_MAX);
 }
 
 static uint64_t look_at_job(struct reclaimer *r, struct job *j)
@@ -503,6 +504,7 @@ static void *reclaimer_main(void *arg)
 {
 	struct reclaimer *r = arg;
 
+	worker_short_slice();
 	while (!atomic_load(&r->stop) || r->n_writes) {
 		uint64_t tick = look_at_all(r);
 

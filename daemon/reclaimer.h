@@ -39,6 +39,8 @@ struct watermarks {
 	uint64_t limit, high, low;
 };
 void job_watermarks(const struct job *j, struct watermarks *ret);
+/* The cost from which on areas are adopted. */
+uint64_t job_adopt_at(const struct job *j);
 /* Pages that a fault may take now: at least 1, or 0: wait. */
 uint32_t job_room(struct job *j, uint32_t want);
 

@@ -24,6 +24,7 @@
 
 #define POOL_SIZE	(UINT64_C(64) << 30)	/* virtual */
 #define SAMPLE_US	10000u
+#define GROWTH		4000u			/* bytes that a program may touch in a microsecond */
 
 static _Atomic uint64_t next_id = 1;
 
@@ -115,7 +116,8 @@ static int make_memory(struct session *s)
 	m->generation = s->generation;
 	m->secret = s->secret;
 	m->lock = s->generation << 8;
-	m->sample_us = SAMPLE_US;
+	m->adopt_bytes = s->library ? UINT64_MAX : job_adopt_at(s->job);
+	m->sample_us = (uint32_t)min(max(m->adopt_bytes / 8 / GROWTH, UINT64_C(500)), (uint64_t)SAMPLE_US);
 	m->agent_cpu = -1;
 	m->daemon_asleep = 1;
 	return 0;

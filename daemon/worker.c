@@ -22,9 +22,12 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "common/slice.h"
 #include "daemon/ctl.h"
 #include "daemon/fault.h"
 #include "daemon/fill.h"
@@ -324,6 +327,15 @@ static int wait_events(struct worker *w, struct epoll_event *ev)
 	return epoll_pwait2(w->epfd, ev, EVENTS, timeout, NULL);
 }
 
+/* The nice value of the process stays. */
+void worker_short_slice(void)
+{
+	struct slice_attr attr = SLICE_ATTR;
+
+	attr.nice = getpriority(PRIO_PROCESS, 0);
+	syscall(SYS_sched_setattr, 0, &attr, 0);
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
@@ -333,6 +345,7 @@ static void *worker_main(void *arg)
 	self = w;
 	CPU_ZERO(&set);
 	CPU_SET(w->cpu, &set);
+	worker_short_slice();
 	if (sched_setaffinity(0, sizeof(set), &set) < 0)
 		log_warn("worker %u: cannot run on CPU %d", w->index, w->cpu);
 	while (!__atomic_load_n(&w->stop, __ATOMIC_ACQUIRE)) {

@@ -52,6 +52,7 @@ void worker_kick(struct session *s);			/* any thread; s->lock need not be held *
 /* For the home worker itself. */
 void worker_retry_at(struct worker *w, uint64_t ns);	/* run the sessions that wait, no later than this */
 void worker_vote(struct session *s, uint32_t tid);	/* where does this thread run? */
+void worker_short_slice(void);				/* for any thread that works in bursts */
 uint64_t worker_now(void);				/* CLOCK_MONOTONIC, ns */
 
 #endif

@@ -182,7 +182,8 @@ struct fls_memory {
 	uint32_t agent_asleep;		/* agent: it waits on cmd_bell */
 	uint32_t sample_us;		/* daemon: how often to refresh rss_anon */
 	int32_t	 agent_cpu;		/* daemon: where the agent had better run; -1: anywhere */
-	uint32_t rescan_bytes;		/* daemon: growth of rss_anon that calls for an ADOPT */
+	uint32_t pad2;
+	uint64_t adopt_bytes;		/* daemon: an rss_anon from which on the agent adopts unasked, once */
 
 	uint32_t cmd_head __attribute__((aligned(64)));	/* agent */
 	uint32_t rep_tail;		/* agent */

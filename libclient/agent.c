@@ -39,11 +39,13 @@
 
 #include "common/gate.h"
 #include "common/procmap-abi.h"
+#include "common/slice.h"
 #include "common/uffd-abi.h"
 #include "libclient/agent-internal.h"
 #include "libclient/agent-sys.h"
 
-#define START_LOOKS_US	2000		/* first look at the size of the program; doubles */
+#define START_LOOKS_US	1000		/* first look at the size of the program; doubles .. */
+#define START_PAUSE_US	4000		/* .. up to this */
 #define START_BYTES	(2u << 20)	/* connect when it has this much anonymous memory, or .. */
 #define START_US	100000		/* .. is this old */
 #define IDLE_US		20000
@@ -155,13 +157,18 @@ static uint64_t rss_anon(struct agent *a)
 
 static void sample(struct agent *a, bool now)
 {
-	uint64_t t = sys_now_us();
+	uint64_t t = sys_now_us(), rss;
 
 	if (!now && t < a->next_sample_us)
 		return;
-	__atomic_store_n(&a->mem->rss_anon, rss_anon(a), __ATOMIC_RELAXED);
+	rss = rss_anon(a);
+	__atomic_store_n(&a->mem->rss_anon, rss, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&a->mem->samples, 1, __ATOMIC_RELEASE);
 	a->next_sample_us = t + a->mem->sample_us;
+	if (!a->library && !a->adopt_asked && rss >= a->mem->adopt_bytes) {
+		a->adopt_asked = true;
+		agent_adopt_areas(a);
+	}
 }
 
 static void settle_on_cpu(struct agent *a)
@@ -662,7 +669,7 @@ static void wait_until_worth_it(struct agent *a, const struct agent_config *c)
 	while (rss_anon(a) < START_BYTES && sys_now_us() - start < START_US) {
 		fork_advance(a);
 		sys_futex_wait(&agent_shared.fork, agent_shared.fork, 1, pause);
-		pause = pause < 20000 ? pause * 2 : pause;
+		pause = pause < START_PAUSE_US ? pause * 2 : pause;
 	}
 }
 
@@ -695,10 +702,13 @@ static int agent_main(void *arg)
 {
 	struct agent *a = arg;
 	struct agent_shared *sh = &agent_shared;
+	struct slice_attr attr = SLICE_ATTR;
 	long r;
 
 	sys3(SYS_close_range, 0, ~0U, 2 /* CLOSE_RANGE_UNSHARE */);
 	drop_capabilities();
+	attr.nice = (int32_t)(20 - sys2(SYS_getpriority, 0, 0));
+	sys3(SYS_sched_setattr, 0, &attr, 0);
 	sys3(SYS_sched_getaffinity, 0, sizeof(a->cpus), a->cpus);
 	r = attach(a, &sh->config);
 	if (!r) {
