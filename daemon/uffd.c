@@ -15,11 +15,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "common/align.h"
@@ -73,7 +75,7 @@ int uffd_api(int fd, uint64_t features)
 
 	if (ioctl(fd, UFFDIO_API, &api) < 0)
 		return -errno;
-	/* A blocking one polls as an error, and would hold the worker in read(2). */
+	/* A blocking one polls as an error. */
 	return set_nonblocking(fd);
 }
 
@@ -90,6 +92,32 @@ int uffd_probe(int device, uint64_t *ret)
 
 	*ret = api.features;
 	return 0;
+}
+
+/*
+ * The file's flags belong to the client as much as to us: it can make the file block, and a read(2) that
+ * finds no event would then hold the worker, and every other session of it. A read that may not wait
+ * is told so by its own flag.
+ */
+ssize_t uffd_read(int fd, struct uffd_msg *msg, unsigned int n)
+{
+	const struct iovec iov = { .iov_base = msg, .iov_len = n * sizeof(*msg) };
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	ssize_t r;
+
+	r = preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
+	if (r >= 0 || errno != EOPNOTSUPP)
+		return r < 0 ? -errno : r;
+
+	/* Linux before 6.10: a blocking userfaultfd polls as an error. */
+	if (poll(&pfd, 1, 0) < 0)
+		return -errno;
+	if (pfd.revents & POLLERR)
+		return -EPERM;
+	if (!(pfd.revents & POLLIN))
+		return -EAGAIN;
+	r = readv(fd, &iov, 1);
+	return r < 0 ? -errno : r;
 }
 
 /* What r and errno of an ioctl, and its field, say. */

@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
+
 #include "common/uffd-abi.h"
 
 /* What a session's userfaultfd must have, and its staging one. */
@@ -25,6 +27,13 @@ bool uffd_is(int fd);				/* is it a userfaultfd at all? */
 int  uffd_api(int fd, uint64_t features);	/* 0, -EINVAL (done before, or not had), -EPERM */
 /* The features of this kernel: 0 and *ret, or -errno with nothing known. */
 int  uffd_probe(int device, uint64_t *ret);
+
+/*
+ * Events, as many as fit: bytes, or -errno; -EAGAIN: none. Never waits, also when the client, whose
+ * file it is too, has switched O_NONBLOCK off behind our back; before Linux 6.10 that is -EPERM, as far
+ * as it can be seen.
+ */
+ssize_t uffd_read(int fd, struct uffd_msg *msg, unsigned int n);
 
 /*
  * Install n pages; ret_done: how many were. 0: all. -EEXIST: the first is there (nobody was woken).

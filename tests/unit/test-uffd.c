@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -243,7 +244,24 @@ static void read_event(struct uffd_msg *msg)
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
 
 	t_eq(poll(&pfd, 1, 10000), 1);
-	t_eq(read(fd, msg, sizeof(*msg)), sizeof(*msg));
+	t_eq(uffd_read(fd, msg, 1), sizeof(*msg));
+}
+
+/* Threads that wait for a page, as the kernel counts them: waking takes them off at once. */
+static unsigned int waiting(void)
+{
+	char path[64], line[128];
+	unsigned int n = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	f = fopen(path, "re");
+	t_assert(f);
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "total: %u", &n) == 1)
+			break;
+	fclose(f);
+	return n;
 }
 
 static void a_faulting_thread_goes_on_with_the_bytes(void)
@@ -274,11 +292,60 @@ static void a_page_installed_quietly_wakes_its_thread_later(void)
 	start(0);
 	t_eq(pthread_create(&t, NULL, read_byte, area), 0);
 	read_event(&msg);
+	t_eq(waiting(), 1);
 	t_ok(uffd_copy(fd, va(0), src, 1, false, &n));
-	t_eq(pthread_tryjoin_np(t, &ret), EBUSY);
+	t_eq(waiting(), 1);
 	t_ok(uffd_wake(fd, va(0), FL_PAGE_SIZE));
+	t_eq(waiting(), 0);
 	t_eq(pthread_join(t, &ret), 0);
 	t_eq((uintptr_t)ret, 1);
+	end();
+}
+
+static void zeros_installed_quietly_wake_their_thread_later(void)
+{
+	struct uffd_msg msg;
+	unsigned int n;
+	pthread_t t;
+
+	start(0);
+	t_eq(pthread_create(&t, NULL, read_byte, area), 0);
+	read_event(&msg);
+	t_ok(uffd_zero(fd, va(0), 1, false, &n));
+	t_eq(waiting(), 1);
+	t_ok(uffd_wake(fd, va(0), FL_PAGE_SIZE));
+	t_eq(pthread_join(t, NULL), 0);
+	end();
+}
+
+static void reading_without_an_event_does_not_wait(void)
+{
+	struct uffd_msg msg[4];
+	ssize_t r;
+
+	start(0);
+	t_fails(uffd_read(fd, msg, 4), EAGAIN);
+	t_sys(fcntl(fd, F_SETFL, 0));		/* as a client can, at any time */
+	r = uffd_read(fd, msg, 4);
+	t_assert(r == -EAGAIN || r == -EPERM);
+	end();
+}
+
+static void one_read_gives_as_many_events_as_fit(void)
+{
+	struct uffd_msg msg[4];
+	pthread_t t[3];
+	unsigned int n;
+
+	start(0);
+	for (unsigned int i = 0; i < 3; i++)
+		t_eq(pthread_create(&t[i], NULL, read_byte, area + i * FL_PAGE_SIZE), 0);
+	t_until(waiting() == 3);
+	t_eq(uffd_read(fd, msg, 2), 2 * sizeof(msg[0]));
+	t_eq(uffd_read(fd, msg, 4), sizeof(msg[0]));
+	t_ok(uffd_zero(fd, va(0), 3, true, &n));
+	for (unsigned int i = 0; i < 3; i++)
+		t_eq(pthread_join(t[i], NULL), 0);
 	end();
 }
 
@@ -421,6 +488,9 @@ static const struct t_test tests[] = {
 	T(zero_installs_zeros_and_stops_as_copy_does),
 	T(a_faulting_thread_goes_on_with_the_bytes),
 	T(a_page_installed_quietly_wakes_its_thread_later),
+	T(zeros_installed_quietly_wake_their_thread_later),
+	T(reading_without_an_event_does_not_wait),
+	T(one_read_gives_as_many_events_as_fit),
 	T(a_thread_woken_without_its_page_faults_again),
 	T(a_poisoned_page_cannot_be_read),
 	T(a_look_tells_what_is_at_an_address),
