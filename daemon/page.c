@@ -6,20 +6,18 @@
  * under the lock of the bo's session. Nothing here counts or charges: whoever changes a state goes
  * through the helpers of bo.c, which keep the job's charge and the session's counters true to it.
  *
- *                         +------------------- reported present -------------------+
- *                         |                                                        v
- *	UNKNOWN --fault--> FILLING --------------installed----------------------> RESIDENT
- *	   ^  |            ^  ^  | |  |                                            |    ^
- *	   |  +-discarded--|--|--|-|--|--------> EMPTY <---------discarded---------+    |
- *	   |               |  |  | |  |           |  ^  ^                          |    |
- *	   +---given up----|--|--+ |  +-dropped---|--+  |                       chosen  |
- *	                   |  |    |              |     |                          |    |
- *	                   |  +----|----fault-----+     +-----left, discarded---+  |  kept,
- *	                   |       |                                            |  |  returned
- *	                   |       +--error--> POISONED --discarded--> EMPTY    |  v    |
- *	                   |                                                   LEAVING--+
- *	                   +--fault-- STORED <-------------stored---------------+
- *	          (given up: back)--> STORED --discarded--> EMPTY
+ *	UNKNOWN ---------------reported present--------------+
+ *	   |                                                 v
+ *	   +---fault--+                    +-installed--> RESIDENT --chosen--> LEAVING
+ *	   v          v                    |                 ^                  | | |
+ *	 EMPTY --> FILLING ----------------+                 +-kept, returned---+ | |
+ *	              ^  |                 |                                      | |
+ *	              |  +--error----------|---------> POISONED <--its agent lied-+ |
+ *	              |                    |                                        |
+ *	              +--fault-- STORED <--+-given up        STORED <----stored-----+
+ *
+ *	Discarded (REMOVE, UNMAP): all but FILLING and LEAVING become EMPTY at once, these two when
+ *	their fill or eviction ends. A fill that is given up leaves the page what it was.
  *
  *	transition              done by                      when
  *	UNKNOWN  -> RESIDENT    bo_page_present()            the agent saw it there; only UNKNOWN believes it
@@ -37,7 +35,7 @@
  *	LEAVING  -> RESIDENT    bo_page_stayed()             never left, or returned
  *	LEAVING  -> EMPTY       bo_page_left_discarded()     discarded meanwhile, or there was nothing
  *	LEAVING  -> POISONED    bo_page_lost()               its agent reported what cannot be
- *	any      -> EMPTY       bo_discard()                 REMOVE, UNMAP; not of the two below
+ *	others   -> EMPTY       bo_discard()                 REMOVE, UNMAP
  *
  * FILLING and LEAVING are the reserved states: a fault on such a page parks until it leaves them, and
  * a discard only sets a flag, which whoever reserved it obeys. Nothing becomes UNKNOWN again but a
