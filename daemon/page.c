@@ -6,15 +6,16 @@
  * under the lock of the bo's session. Nothing here counts or charges: whoever changes a state goes
  * through the helpers of bo.c, which keep the job's charge and the session's counters true to it.
  *
- *	UNKNOWN ---------------reported present--------------+
+ *	UNKNOWN ----------------reported present-------------+
  *	   |                                                 v
- *	   +---fault--+                    +-installed--> RESIDENT --chosen--> LEAVING
- *	   v          v                    |                 ^                  | | |
- *	 EMPTY --> FILLING ----------------+                 +-kept, returned---+ | |
- *	              ^  |                 |                                      | |
- *	              |  +--error----------|---------> POISONED <--its agent lied-+ |
- *	              |                    |                                        |
- *	              +--fault-- STORED <--+-given up        STORED <----stored-----+
+ *	   +--fault---+        +--------installed-------> RESIDENT ---chosen--> LEAVING
+ *	              v        |                             ^                   | | |
+ *	 EMPTY -----> FILLING -+                             +--kept, returned---+ | |
+ *	              ^        |                                                   | |
+ *	              |        +--error--> POISONED <------what was reported of it-+ |
+ *	            fault                                  cannot be                 |
+ *	              |                                                              |
+ *	              +------------------- STORED <------------------stored----------+
  *
  *	Discarded (REMOVE, UNMAP): all but FILLING and LEAVING become EMPTY at once, these two when
  *	their fill or eviction ends. A fill that is given up leaves the page what it was.
