@@ -287,18 +287,25 @@ static int start_file(struct threads *t, struct loop_op *op)
 	return 0;
 }
 
-static void collect_done(struct threads *t)
+/*
+ * True: there were some. The loop drains the eventfd that we poke after it has collected, and with
+ * it the poke of what was done in between: so we look once more before each wait.
+ */
+static bool collect_done(struct threads *t)
 {
 	struct loop_op_list done = TAILQ_HEAD_INITIALIZER(done);
 	struct loop_op *op;
+	bool any;
 
 	pthread_mutex_lock(&t->lock);
 	TAILQ_CONCAT(&done, &t->done, link);
 	pthread_mutex_unlock(&t->lock);
+	any = !TAILQ_EMPTY(&done);
 	while ((op = TAILQ_FIRST(&done))) {
 		TAILQ_REMOVE(&done, op, link);
 		loop_ready(op, op->result);
 	}
+	return any;
 }
 
 /* One that a worker has begun comes to its own end. */
@@ -343,6 +350,7 @@ static void threads_cancel(void *engine, struct loop_op *op)
 static int threads_submit(void *engine)
 {
 	sync_watches(engine);
+	collect_done(engine);
 	return 0;
 }
 
@@ -368,6 +376,8 @@ static int threads_wait(void *engine, int64_t timeout_ns)
 	int n;
 
 	if (!sync_watches(t))
+		timeout_ns = 0;
+	if (collect_done(t))
 		timeout_ns = 0;
 	n = wait_events(t->epoll_fd, events, timeout_ns);
 	if (n < 0 && errno != EINTR)

@@ -295,6 +295,27 @@ static void many_operations_more_than_the_queue_holds_all_end(void)
 	end();
 }
 
+/* A result that comes while the loop is looking at another one must not be slept over. */
+static void results_of_file_operations_are_never_slept_over(void)
+{
+	struct probe a = PROBE, b = PROBE;
+	char path[256];
+	int fd;
+
+	begin();
+	snprintf(path, sizeof(path), "%s/file", t_tmpdir());
+	fd = t_sys(open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+	for (int i = 0; i < 5000; i++) {
+		a.finals = b.finals = 0;
+		t_ok(loop_read(loop, &a.op, fd, &a.byte, 1, 0));
+		t_ok(loop_read(loop, &b.op, fd, &b.byte, 1, 0));
+		rounds_until_done(&a);
+		rounds_until_done(&b);
+	}
+	close(fd);
+	end();
+}
+
 /* More completions at once than the completion queue (16 for 8 entries) holds. */
 static void completions_more_than_the_queue_holds_all_arrive(void)
 {
@@ -801,6 +822,7 @@ static void loop_works_inside_of_a_loop(void)
 	X(number_of_a_closed_descriptor_can_be_used_again)			\
 	X(file_is_written_and_read_at_offsets)					\
 	X(many_operations_more_than_the_queue_holds_all_end)			\
+	X(results_of_file_operations_are_never_slept_over)			\
 	X(completions_more_than_the_queue_holds_all_arrive)			\
 	X(stream_is_read_when_it_has_something)					\
 	X(cancelled_operations_end_once_with_ecanceled)				\
