@@ -117,10 +117,20 @@ void faults_fini(struct session *s)
 static void wait_on(struct session *s, struct fault_list *list, struct fault *f)
 {
 	TAILQ_INSERT_TAIL(list, f, link);
-	if (list == &s->faults.budget) {
-		f->waited_budget = true;
-		atomic_fetch_add(&s->job->n_waiting, 1);
-	}
+	if (list != &s->faults.budget)
+		return;
+	atomic_fetch_add(&s->job->n_waiting, 1);
+	if (!f->waited_budget)
+		s->c.faults[FLP_FAULT_BUDGET]++;
+	f->waited_budget = true;
+}
+
+/* Counted when it begins: who looks at the counters sees the fault that waits now. */
+static void count_parked(struct session *s, struct fault *f)
+{
+	if (!f->parked)
+		s->c.faults[FLP_FAULT_PARKED]++;
+	f->parked = true;
 }
 
 static void defer(struct session *s, struct fault *f)
@@ -135,7 +145,7 @@ static void defer(struct session *s, struct fault *f)
 
 void fault_park(struct session *s, struct fault *f)
 {
-	f->parked = true;
+	count_parked(s, f);
 	wait_on(s, bucket(&s->faults, f->va), f);
 }
 
@@ -173,7 +183,7 @@ void fault_page_settled(struct session *s, struct bo *bo, uint32_t index)
 		if (!woken)
 			uffd_wake(s->uffd, va, FLS_PAGE);
 		woken = true;
-		answered(s, f, FLP_FAULT_PARKED);
+		answered(s, f, FLP_FAULT_PRESENT);
 	}
 }
 
@@ -199,10 +209,6 @@ static void answered(struct session *s, struct fault *f, unsigned int kind)
 	uint64_t ns = worker_now() - f->read_ns;
 
 	s->c.faults[kind]++;
-	if (f->parked && kind != FLP_FAULT_PARKED)
-		s->c.faults[FLP_FAULT_PARKED]++;
-	if (f->waited_budget)
-		s->c.faults[FLP_FAULT_BUDGET]++;
 	hist_add(&s->latency, ns);
 	hist_add(&s->job->latency, ns);
 	s->faults.backoff_us = 0;
@@ -623,7 +629,7 @@ static void granted(struct resv_request *req, int result)
 /* The bo is reserved by somebody else. */
 static void park_on_reservation(struct session *s, struct fault *f, struct bo *bo)
 {
-	f->parked = true;
+	count_parked(s, f);
 	if (f->tries++ && !f->on_queue) {
 		f->queued = (struct resv_request){ .done = granted, .holder = f, .tid = f->tid };
 		f->queue_bo = bo->id;

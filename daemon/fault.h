@@ -23,7 +23,7 @@ struct fault {
 	uint32_t tid;			/* of the thread, as its client knows it */
 	bool write;
 	uint8_t tries;			/* how often it found its bo reserved */
-	bool parked, waited_budget;	/* for the counters */
+	bool parked, waited_budget;	/* ... once: it has been counted */
 	bool on_queue;			/* queued stands in the reservation's queue, or holds it */
 	uint64_t read_ns;		/* when its event was read */
 	uint32_t queue_bo;		/* .. of this bo */
