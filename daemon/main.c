@@ -239,10 +239,13 @@ static int give_up_stdio(void)
 	return 0;
 }
 
-static void signal_set(sigset_t *ret)
+/* Those that mean something to us. The terminal's are meant for the job. */
+static void signal_set(sigset_t *ret, bool private)
 {
 	sigemptyset(ret);
 	sigaddset(ret, SIGTERM);
+	if (private)
+		return;
 	sigaddset(ret, SIGINT);
 	sigaddset(ret, SIGHUP);
 }
@@ -252,12 +255,11 @@ static void set_signals(bool private)
 {
 	sigset_t set;
 
-	signal_set(&set);
+	signal_set(&set, private);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	if (!private)
 		return;
-	/* The terminal's signals are meant for the job. */
 	signal(SIGINT, SIG_IGN);
 	signal(SIGQUIT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
@@ -471,7 +473,7 @@ static int start_signals(struct faultlined *d)
 {
 	sigset_t set;
 
-	signal_set(&set);
+	signal_set(&set, d->options.private);
 	d->signals = (struct loop_op){ .done = on_signal, .name = "main.signals" };
 	d->watchdog = (struct loop_op){ .done = on_watchdog, .name = "main.watchdog" };
 	if (sdnotify_watchdog_us())

@@ -40,6 +40,7 @@ unit_tests += \
 functional_tests += \
 	%D%/functional/cli-errors \
 	%D%/functional/cli-private \
+	%D%/functional/control \
 	%D%/functional/real-programs \
 	$(NULL)
 %C%_functional_real_programs_SOURCES = \
@@ -47,6 +48,10 @@ functional_tests += \
 	%D%/cost.c \
 	%D%/cost.h \
 	$(NULL)
+
+# A program that tests/functional/control runs.
+check_PROGRAMS += %D%/functional/holder
+%C%_functional_holder_LDADD =
 
 # Linked instead of session.c.
 %C%_unit_test_request_SOURCES = \
