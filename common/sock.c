@@ -9,7 +9,9 @@
  * anybody has looked at them, so whatever is wrong with a message, each that arrived is
  * either handed out or closed here; and they are close-on-exec from birth. When there was
  * no room for all (MSG_CTRUNC), or the process ran out of descriptors, some are already
- * gone and the message means nothing any more.
+ * gone and the message means nothing any more. Where none is expected there is no room at
+ * all: the kernel then drops them without our closing them, which for a file of a FUSE server
+ * could take as long as that server likes.
  */
 #include <config.h>
 
@@ -249,8 +251,8 @@ ssize_t sock_recv(int fd, void *msg, size_t cap, struct sock_fds *fds)
 	struct msghdr m = {
 		.msg_iov = &iov,
 		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
+		.msg_control = fds ? &control : NULL,
+		.msg_controllen = fds ? sizeof(control) : 0,
 	};
 	bool fits;
 	ssize_t n;
@@ -261,7 +263,7 @@ ssize_t sock_recv(int fd, void *msg, size_t cap, struct sock_fds *fds)
 	if (n < 0)
 		return -errno;
 
-	fits = collect_fds(&m, &got) && !(m.msg_flags & MSG_CTRUNC) && (fds || !got.n);
+	fits = collect_fds(&m, &got) && !(m.msg_flags & MSG_CTRUNC);
 	if (fits && !(m.msg_flags & MSG_TRUNC) && (n || !got.n)) {
 		if (fds)
 			*fds = got;

@@ -97,12 +97,10 @@ static void free_when_idle(struct conn *c)
 static void discard_input(struct conn *c)
 {
 	union wire_buffer buf;
-	struct sock_fds fds = SOCK_FDS_NULL;
 
 	for (int i = 0; i < MESSAGES_A_ROUND; i++) {
-		ssize_t n = sock_recv(c->fd, &buf, sizeof(buf), &fds);
+		ssize_t n = sock_recv(c->fd, &buf, sizeof(buf), NULL);
 
-		sock_fds_close(&fds);
 		if (n == 0 || (n < 0 && n != -EMSGSIZE && n != -EBADMSG))
 			break;
 	}
@@ -304,7 +302,7 @@ static bool receive(struct conn *c)
 	struct sock_fds fds = SOCK_FDS_NULL;
 	ssize_t n;
 
-	n = sock_recv(c->fd, &buf, sizeof(buf), &fds);
+	n = sock_recv(c->fd, &buf, sizeof(buf), request_takes_fds(c) ? &fds : NULL);
 	if (n == -EAGAIN)
 		return false;
 	if (n == -EMSGSIZE || n == -EBADMSG) {

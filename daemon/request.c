@@ -376,16 +376,21 @@ static int hello_agent(struct request *rq, const struct flp_hello *m, struct flp
 	return r;
 }
 
-/* The connection of the agent of the same process, once it is attached. */
+/* The connection of the agent of the same process, once it is attached: the library's own, where the
+ * preload library has one there as well. */
 static struct conn *find_agent(const struct conn *c)
 {
-	struct conn *x;
+	struct conn *x, *other = NULL;
 
-	TAILQ_FOREACH(x, &c->server->conns, link)
-		if (x->attached && x->state == CONN_READY && x->peer.pid == c->peer.pid &&
-		    x->peer.uid == c->peer.uid)
+	TAILQ_FOREACH(x, &c->server->conns, link) {
+		if (!x->attached || x->state != CONN_READY || x->peer.pid != c->peer.pid ||
+		    x->peer.uid != c->peer.uid)
+			continue;
+		if (x->session->library)
 			return x;
-	return NULL;
+		other = x;
+	}
+	return other;
 }
 
 static int hello_library(struct request *rq, struct flp_welcome *ret)
@@ -503,7 +508,7 @@ static struct session *next_session(const struct conn *c)
 
 static bool send_session(struct conn *c)
 {
-	struct session *s = c->status.job ? next_session(c) : NULL;
+	struct session *s = c->status.job && c->role == FLP_ROLE_CONTROL ? next_session(c) : NULL;
 	struct flp_status_session m;
 
 	if (!s)
@@ -563,11 +568,26 @@ static void produce_status(struct conn *c)
 	}
 }
 
+/* A library is told about the job that it is in, and of no other. */
+static int own_job(struct request *rq, uint64_t *ret)
+{
+	struct conn *agent = find_agent(rq->c);
+
+	if (!agent)
+		return refuse(rq, -ENOTCONN, "this process has no agent that is attached");
+	*ret = agent->session->job->id;
+	return 0;
+}
+
 static int on_status(struct request *rq)
 {
 	const struct flp_status *m = rq->body;
+	uint64_t job = m->job;
+	int r = rq->c->role == FLP_ROLE_LIBRARY ? own_job(rq, &job) : 0;
 
-	rq->c->status = (struct conn_status){ .cookie = rq->cookie, .only = m->job };
+	if (r)
+		return r;
+	rq->c->status = (struct conn_status){ .cookie = rq->cookie, .only = job };
 	rq->c->produce = produce_status;
 	produce_status(rq->c);
 	return 0;
@@ -808,13 +828,20 @@ static const struct {
 	[FLP_HELLO]		= { NOBODY_YET, true, on_hello },
 	[FLP_ATTACH]		= { AGENT, true, on_attach },
 	[FLP_JOB_CREATE]	= { CONTROL, false, on_job_create },
-	[FLP_STATUS]		= { CONTROL, false, on_status },
+	[FLP_STATUS]		= { CONTROL | LIBRARY, false, on_status },
 	[FLP_RESERVE]		= { LIBRARY, false, on_reserve },
 	[FLP_UNRESERVE]		= { LIBRARY, false, on_unreserve },
 	[FLP_WAIT_UNRESERVED]	= { LIBRARY, false, on_wait_unreserved },
 	[FLP_ADVISE]		= { LIBRARY, false, on_advise },
 	[FLP_RANGE_STAT]	= { LIBRARY, false, on_range_stat },
 };
+
+bool request_takes_fds(const struct conn *c)
+{
+	if (c->state != CONN_READY)
+		return false;
+	return (c->role == FLP_ROLE_AGENT && !c->attached) || (c->role == FLP_ROLE_CONTROL && !c->job);
+}
 
 void request_garbage(struct conn *c, uint32_t cookie, int error, const char *why)
 {

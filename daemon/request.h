@@ -7,6 +7,7 @@
 #ifndef FAULTLINE_DAEMON_REQUEST_H
 #define FAULTLINE_DAEMON_REQUEST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <pthread.h>
@@ -51,6 +52,8 @@ void calls_init(struct calls *cs, struct loop *loop);
 void calls_fini(struct calls *cs);		/* none may be left */
 void calls_deliver(struct calls *cs);		/* send the answers that have come */
 
+/* May the next message bring descriptors? Else they are not even taken from the socket. */
+bool request_takes_fds(const struct conn *c);
 /* A message has come. What is left in fds is closed by the caller. */
 void request_handle(struct conn *c, const void *msg, size_t len, struct sock_fds *fds);
 /* ... and it could not even be received: say why, and drop the peer. */

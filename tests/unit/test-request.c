@@ -173,9 +173,9 @@ static struct flp_job_created make_job(int fd)
 	return *(const struct flp_job_created *)expect(fd, &a, FLP_JOB_CREATED);
 }
 
-static void attach(int fd)
+static void attach_as(int fd, uint64_t flags)
 {
-	struct flp_attach m = { .s1 = 0x100000000, .s2 = 0x200000000 };
+	struct flp_attach m = { .s1 = 0x100000000, .s2 = 0x200000000, .flags = flags };
 	union wire_buffer buf;
 	size_t len = wire_build(&buf, FLP_ATTACH, 3, &m);
 	int fds[2] = { t_sys(eventfd(0, EFD_CLOEXEC)), t_sys(eventfd(0, EFD_CLOEXEC)) };
@@ -187,6 +187,11 @@ static void attach(int fd)
 	expect(fd, &a, FLP_ATTACHED);
 	t_eq(a.fds.n, 3);
 	sock_fds_close(&a.fds);
+}
+
+static void attach(int fd)
+{
+	attach_as(fd, 0);
 }
 
 static int agent(const uint8_t *token)
@@ -340,9 +345,8 @@ static void what_is_out_of_turn_costs_the_connection(void)
 	} turns[] = {
 		{ 0, FLP_STATUS }, { 0, FLP_JOB_CREATE }, { 0, FLP_RESERVE },
 		{ FLP_ROLE_CONTROL, FLP_HELLO }, { FLP_ROLE_CONTROL, FLP_RESERVE },
-		{ FLP_ROLE_CONTROL, FLP_ADVISE }, { FLP_ROLE_LIBRARY, FLP_STATUS },
-		{ FLP_ROLE_LIBRARY, FLP_JOB_CREATE }, { FLP_ROLE_AGENT, FLP_STATUS },
-		{ FLP_ROLE_AGENT, FLP_UNRESERVE },
+		{ FLP_ROLE_CONTROL, FLP_ADVISE }, { FLP_ROLE_LIBRARY, FLP_JOB_CREATE },
+		{ FLP_ROLE_AGENT, FLP_STATUS }, { FLP_ROLE_AGENT, FLP_UNRESERVE },
 	};
 
 	start(false);
@@ -549,6 +553,38 @@ static void status_tells_the_daemon_its_jobs_and_their_sessions(void)
 	stop();
 }
 
+/* Two agents in one process: the preload library's, and the library's own, in another job. */
+static void a_library_is_told_of_the_job_of_its_own_agent(void)
+{
+	struct flp_job_created job[2];
+	struct flp_status m = { 0 };
+	struct answer a;
+	int control[2], agents[2], fd;
+
+	start(false);
+	for (int i = 0; i < 2; i++) {
+		control[i] = enter(FLP_ROLE_CONTROL, NULL);
+		job[i] = make_job(control[i]);
+		agents[i] = enter(FLP_ROLE_AGENT, job[i].token);
+	}
+	fd = enter(FLP_ROLE_LIBRARY, NULL);
+	say(fd, FLP_STATUS, 8, &m, -1);
+	expect_error(fd, -ENOTCONN);
+	attach(agents[0]);
+	attach_as(agents[1], FLP_ATTACH_LIBRARY);
+	m.job = job[0].job;			/* of no other, whatever is asked for */
+	say(fd, FLP_STATUS, 9, &m, -1);
+	expect(fd, &a, FLP_STATUS_DAEMON);
+	t_eq(((const struct flp_status_job *)expect(fd, &a, FLP_STATUS_JOB))->job, job[1].job);
+	expect(fd, &a, FLP_OK);
+	leave(fd);
+	for (int i = 0; i < 2; i++) {
+		leave(agents[i]);
+		leave(control[i]);
+	}
+	stop();
+}
+
 static void status_of_a_job_that_is_not_there_is_an_error(void)
 {
 	struct flp_status m = { .job = 4711 };
@@ -561,6 +597,33 @@ static void status_of_a_job_that_is_not_there_is_an_error(void)
 	expect(fd, &a, FLP_STATUS_DAEMON);
 	expect_error(fd, -ENOENT);
 	leave(fd);
+	stop();
+}
+
+static void a_library_is_told_of_its_own_job_only(void)
+{
+	struct flp_status m = { 0 };
+	struct flp_job_created made;
+	struct answer a;
+	int fd, other, x, lib;
+
+	start(false);
+	other = enter(FLP_ROLE_CONTROL, NULL);
+	make_job(other);
+	fd = enter(FLP_ROLE_CONTROL, NULL);
+	made = make_job(fd);
+	lib = enter(FLP_ROLE_LIBRARY, NULL);
+	say(lib, FLP_STATUS, 9, &m, -1);
+	expect_error(lib, -ENOTCONN);
+	x = agent(made.token);
+	say(lib, FLP_STATUS, 9, &m, -1);
+	expect(lib, &a, FLP_STATUS_DAEMON);
+	t_eq(((const struct flp_status_job *)expect(lib, &a, FLP_STATUS_JOB))->job, made.job);
+	expect(lib, &a, FLP_OK);
+	leave(lib);
+	leave(x);
+	leave(fd);
+	leave(other);
 	stop();
 }
 
@@ -1006,7 +1069,9 @@ static const struct t_test tests[] = {
 	T(a_swap_file_must_be_one),
 	T(a_user_has_so_many_jobs_at_most),
 	T(status_tells_the_daemon_its_jobs_and_their_sessions),
+	T(a_library_is_told_of_the_job_of_its_own_agent),
 	T(status_of_a_job_that_is_not_there_is_an_error),
+	T(a_library_is_told_of_its_own_job_only),
 	T(a_long_status_waits_for_its_reader),
 	T(who_asks_and_does_not_read_is_not_heard),
 	T(a_library_needs_an_agent),
