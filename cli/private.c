@@ -40,7 +40,6 @@
 
 #define DAEMON_DEFAULT	SBINDIR "/faultlined"
 #define SOCKET_NAME	"socket"
-#define TMP_PATTERN	"/tmp/faultline-%u.XXXXXX"
 
 /* Descriptors of the daemon. */
 enum { SOCKET_FD = 3, DEVICE_FD = 4, FIRST_FREE_FD = 5 };
@@ -72,6 +71,14 @@ static bool print_path(char *ret, const char *format, ...)
 	return n > 0 && n < PRIVATE_PATH;
 }
 
+static const char *temporary_dir(void)
+{
+	const char *dir = getenv("TMPDIR");
+
+	/* With room left for "/faultline-UID.XXXXXX/socket". */
+	return dir && dir[0] == '/' && strlen(dir) < PRIVATE_PATH - 48 ? dir : "/tmp";
+}
+
 /* A template for mkdtemp(3) that leaves room for the socket's name. */
 static bool template_in(const char *runtime, char *ret)
 {
@@ -90,12 +97,12 @@ static int make_dir(struct private_daemon *d, char *ret_error)
 	char dir[PRIVATE_PATH];
 
 	if (!runtime || !template_in(runtime, dir) || !mkdtemp(dir)) {
-		print_path(dir, TMP_PATTERN, (unsigned int)geteuid());
+		print_path(dir, "%s/faultline-%u.XXXXXX", temporary_dir(), (unsigned int)geteuid());
 		if (!mkdtemp(dir)) {
 			int r = -errno;
 
 			cli_error(ret_error, "cannot make a directory %s for the private faultlined: "
-				  "%s", dir, strerror(-r));
+				  "%s", cli_safe(dir, sizeof(dir)), strerror(-r));
 			return r;
 		}
 	}
@@ -341,17 +348,26 @@ static size_t find_pattern(const char *pattern, char (*paths)[PRIVATE_PATH], siz
 	return found;
 }
 
+/* A directory whose name means something to glob(3) is not worth the trouble. */
+static bool is_plain(const char *dir)
+{
+	return strlen(dir) < PRIVATE_PATH && !strpbrk(dir, "*?[\\");
+}
+
 size_t private_find(char (*ret_paths)[PRIVATE_PATH], size_t n)
 {
-	const char *runtime = runtime_dir();
-	char pattern[PRIVATE_PATH + 32];
+	const char *runtime = runtime_dir(), *tmp = temporary_dir();
+	char pattern[PRIVATE_PATH + 48];
 	size_t found = 0;
 
-	if (runtime && strlen(runtime) < PRIVATE_PATH && !strpbrk(runtime, "*?[\\")) {
+	if (runtime && is_plain(runtime)) {
 		snprintf(pattern, sizeof(pattern), "%s/faultline/*/" SOCKET_NAME, runtime);
 		found = find_pattern(pattern, ret_paths, n, found);
 	}
-	snprintf(pattern, sizeof(pattern), "/tmp/faultline-%u.*/" SOCKET_NAME,
-		 (unsigned int)geteuid());
-	return find_pattern(pattern, ret_paths, n, found);
+	if (is_plain(tmp)) {
+		snprintf(pattern, sizeof(pattern), "%s/faultline-%u.*/" SOCKET_NAME, tmp,
+			 (unsigned int)geteuid());
+		found = find_pattern(pattern, ret_paths, n, found);
+	}
+	return found;
 }

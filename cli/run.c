@@ -151,7 +151,9 @@ static int open_private(struct run *run)
 
 	if (r == 0)
 		r = open_control(run, run->private.socket);
-	if (r == -ECONNRESET && private_wait(&run->private, FAREWELL_MS, how))
+	/* Refused: it was gone before we came; reset: while we waited in its queue. */
+	if ((r == -ECONNRESET || r == -ECONNREFUSED) &&
+	    private_wait(&run->private, FAREWELL_MS, how))
 		cli_error(run->error, "%s before it was ready (faultlined(8), DIAGNOSTICS)", how);
 	if (r == 0 && run->options.verbose)
 		cli_say("private faultlined, process %d, on %s", (int)run->private.pid,
@@ -424,7 +426,8 @@ static int run_command(struct run *run)
 	int wait_ms;
 
 	if (r < 0) {
-		cli_say("cannot run '%s': %s", run->options.command[0], strerror(-r));
+		cli_say("cannot run '%s': %s", cli_safe(run->options.command[0], SIZE_MAX),
+			r == -ENOENT ? "its interpreter is not found" : strerror(-r));
 		return r == -ENOMEM || r == -EAGAIN ? RUN_FAILED : exec_exit_status(r);
 	}
 	let_go(run);
