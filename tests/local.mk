@@ -78,6 +78,8 @@ WRAP_ALLOC = \
 	$(NULL)
 %C%_unit_test_bo_SOURCES = %D%/unit/test-bo.c $(FAKE_SESSION) $(FAIL_ALLOC)
 %C%_unit_test_bo_LDFLAGS = $(WRAP_ALLOC)
+%C%_unit_test_loop_SOURCES = %D%/unit/test-loop.c $(FAIL_ALLOC)
+%C%_unit_test_loop_LDFLAGS = $(WRAP_ALLOC)
 %C%_unit_test_pagetable_SOURCES = %D%/unit/test-pagetable.c $(FAIL_ALLOC)
 %C%_unit_test_pagetable_LDFLAGS = $(WRAP_ALLOC)
 %C%_unit_test_region_SOURCES = %D%/unit/test-region.c $(FAKE_SESSION) $(FAIL_ALLOC)

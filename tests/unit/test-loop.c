@@ -18,6 +18,7 @@
 #include "common/cleanup.h"
 #include "daemon/loop.h"
 #include "tests/harness.h"
+#include "tests/unit/fail-alloc.h"
 
 #define MS UINT64_C(1000000)
 #define FOR_EVER -1
@@ -109,6 +110,21 @@ static void unknown_engine_is_refused(void)
 static void free_of_nothing_is_fine(void)
 {
 	t_assert(!loop_free(NULL));
+}
+
+/* The harness sees what would be left open. */
+static void every_failed_allocation_leaves_nothing_behind(void)
+{
+	unsigned int n = 0;
+	int r;
+
+	while (fail_alloc(n, loop_new(&loop, 8), &r)) {
+		t_eq(r, -ENOMEM);
+		n++;
+	}
+	t_ok(r);
+	t_ge(n, 2);
+	end();
 }
 
 static void one_shot_poll_ends_with_one_done(void)
@@ -814,6 +830,7 @@ static void loop_works_inside_of_a_loop(void)
 
 #define TESTS(X)								\
 	X(engine_is_the_one_that_was_asked_for)					\
+	X(every_failed_allocation_leaves_nothing_behind)			\
 	X(one_shot_poll_ends_with_one_done)					\
 	X(multishot_poll_tells_for_as_long_as_it_is_ready)			\
 	X(hangup_is_told)							\
