@@ -648,6 +648,10 @@ static void fault_try(struct worker *wk, struct session *s, struct fault *f)
 	struct region *r = region_find(s, f->va);
 	struct page *p;
 
+	if (s->faults.broken) {		/* by an event of the same batch */
+		wait_on(s, &s->faults.reserved, f);
+		return;
+	}
 	if (!r) {
 		answer_unknown(s, f);
 		return;
@@ -723,6 +727,8 @@ void fault_run_ready(struct worker *w, struct session *s)
 	struct fault_list now = TAILQ_HEAD_INITIALIZER(now);
 	struct fault *f;
 
+	if (s->faults.broken)
+		return;
 	take_due(s);
 	/* What becomes ready while these run, waits for the next round: a fault may wait again. */
 	TAILQ_CONCAT(&now, &s->faults.ready, link);
@@ -736,9 +742,32 @@ void fault_run_ready(struct worker *w, struct session *s)
 
 /* ---- events ---- */
 
+/*
+ * There was no memory to apply an event, twice: the table does not agree with the client's memory any
+ * more, and every answer could be wrong. The client blocks from now on.
+ */
+static void check_applied(struct session *s, int error)
+{
+	if (!error || s->faults.broken)
+		return;
+	s->faults.broken = true;
+	s->reclaim.refused = true;
+	log_errx("session %llu: cannot follow what its process does to its memory (%s): it will block",
+		 (unsigned long long)s->id, strerror(-error));
+}
+
+static int twice(int (*apply)(struct session *, uint64_t, uint64_t), struct session *s, uint64_t start,
+		 uint64_t end)
+{
+	int r = apply(s, start, end);
+
+	return r ? apply(s, start, end) : 0;
+}
+
 static void apply_event(struct session *s, const struct uffd_msg *m)
 {
 	uint64_t start, end, len;
+	int r;
 
 	switch (m->event) {
 	case UFFD_EVENT_REMOVE:
@@ -746,10 +775,8 @@ static void apply_event(struct session *s, const struct uffd_msg *m)
 		start = m->arg.remove.start;
 		end = m->arg.remove.end;
 		ctl_raise_epoch(s, start, end);
-		if (m->event == UFFD_EVENT_REMOVE)
-			region_discard(s, start, end);
-		else
-			region_unmap(s, start, end);
+		check_applied(s, twice(m->event == UFFD_EVENT_REMOVE ? region_discard : region_unmap, s,
+				       start, end));
 		settle_range(s, start, end);
 		break;
 	case UFFD_EVENT_REMAP:
@@ -757,7 +784,10 @@ static void apply_event(struct session *s, const struct uffd_msg *m)
 		len = m->arg.remap.len;
 		ctl_raise_epoch(s, start, start + len);
 		ctl_raise_epoch(s, m->arg.remap.to, m->arg.remap.to + len);
-		region_move(s, start, m->arg.remap.to, len);
+		r = region_move(s, start, m->arg.remap.to, len);
+		if (r)
+			r = region_move(s, start, m->arg.remap.to, len);
+		check_applied(s, r);
 		settle_range(s, start, start + len);
 		settle_range(s, m->arg.remap.to, m->arg.remap.to + len);
 		break;
@@ -809,17 +839,17 @@ static void apply_batch(struct worker *w, struct session *s, unsigned int n)
 /* One batch. 0: nothing was there, or it may not be read now. */
 static int read_batch(struct worker *w, struct session *s)
 {
-	ssize_t r;
 	unsigned int n;
+	int r;
 
-	if (!ctl_trylock(s))
+	if (s->faults.broken || !ctl_trylock(s))
 		return 0;
-	r = read(s->uffd, s->table.events, STATE_EVENTS * sizeof(struct uffd_msg));
-	if (r < (ssize_t)sizeof(struct uffd_msg)) {
+	r = uffd_read(s->uffd, s->table.events, STATE_EVENTS);
+	if (r <= 0) {
 		ctl_unlock(s);
 		return 0;
 	}
-	n = (unsigned int)((size_t)r / sizeof(struct uffd_msg));
+	n = (unsigned int)r;
 	s->table.header->read += n;
 	GATE(GATE_DAEMON_AFTER_READ);
 	/* What the agent published before an event of this batch could arise is in the ring by now. */

@@ -52,6 +52,7 @@ struct faults {
 	struct fault_list budget;	/* the job is at its limit */
 	struct fault_list deferred;	/* the kernel said EAGAIN: an event is on its way */
 	struct fault_list ready;	/* what they waited for has come */
+	bool broken;			/* an event could not be applied: nothing is answered */
 	uint32_t n_reads;		/* swap reads in flight */
 	uint64_t retry_ns;		/* when to try the deferred again; 0: none */
 	uint32_t backoff_us;

@@ -44,6 +44,8 @@ noinst_LTLIBRARIES += %D%/libdaemon.la
 	%D%/server.h \
 	%D%/session.c \
 	%D%/session.h \
+	%D%/spill.c \
+	%D%/spill.h \
 	%D%/state.c \
 	%D%/state.h \
 	%D%/store-compressed.c \

@@ -873,6 +873,8 @@ void reclaim_continue(struct worker *w, struct session *s)
 	struct reclaim *r = &s->reclaim;
 	uint64_t now = worker_now();
 
+	if (s->faults.broken)
+		return;
 	for (uint32_t i = 0; r->n_busy && i < FLS_SLOTS; i++) {
 		if (r->slot[i].state != SLOT_KEPT)
 			continue;

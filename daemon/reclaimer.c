@@ -26,6 +26,7 @@
 #include "daemon/reclaim.h"
 #include "daemon/reclaimer.h"
 #include "daemon/session.h"
+#include "daemon/spill.h"
 #include "daemon/worker.h"
 
 #define MIB		(UINT64_C(1) << 20)
@@ -36,8 +37,6 @@
 #define ADOPT_MIN_NS	UINT64_C(2000000)
 #define ADOPT_MAX_NS	UINT64_C(500000000)
 #define STUCK_NS	UINT64_C(300000000)
-#define WARM_UNITS	2u
-#define CLEANS		4			/* of a pool in one tick */
 
 void job_watermarks(const struct job *j, struct watermarks *ret)
 {
@@ -88,283 +87,6 @@ static void adopt(struct session *s, uint64_t now)
 	r->adopt_wait_ns = min(r->adopt_wait_ns * 2 + ADOPT_MIN_NS, ADOPT_MAX_NS);
 }
 
-/* ---- the pool: cleaning ---- */
-
-static struct page *page_of(struct session *s, const struct fls_record *r, struct bo **ret_bo)
-{
-	*ret_bo = bo_find(s, r->bo);
-	if (!*ret_bo || r->index >= (*ret_bo)->pages.n_pages)
-		return NULL;
-	return pagetable_get(&(*ret_bo)->pages, r->index);
-}
-
-/* Does its page still point here? */
-static bool points_to(const struct page *p, const struct fls_record *r, uint64_t loc)
-{
-	return p && page_kind(p) == KIND_POOL && page_loc(p) == loc &&
-	       page_size_stored(p) == store_record_size(r->len);
-}
-
-static bool is_live(void *ctx, const struct fls_record *r, uint64_t loc)
-{
-	struct bo *bo;
-
-	return points_to(page_of(ctx, r, &bo), r, loc);
-}
-
-static bool moved(void *ctx, const struct fls_record *r, uint64_t from, uint64_t to)
-{
-	struct bo *bo;
-	struct page *p = page_of(ctx, r, &bo);
-
-	if (!points_to(p, r, from))
-		return false;
-	bo_copy_moved(bo, p, KIND_POOL, to);
-	return true;
-}
-
-static void clean_pool(struct session *s)
-{
-	struct store_owner owner = { .is_live = is_live, .moved = moved, .ctx = s };
-	struct units *u = &s->pool.units;
-
-	for (int i = 0; i < CLEANS; i++) {
-		uint64_t dead = u->used_bytes - u->live_bytes;
-		struct unit *x;
-
-		if (dead < 3 * MIB && dead < u->used_bytes / 2)
-			break;
-		if (dead < u->used_bytes / 6)
-			break;
-		x = units_emptiest(u, FLS_EXTENT * 3 / 4);
-		if (!x || pool_clean(&s->pool, x, &owner))
-			break;
-		s->c.compactions++;
-	}
-	pool_trim(&s->pool, WARM_UNITS);
-}
-
-/* ---- the pool: spilling ---- */
-
-/*
- * One segment on its way to the swap file: records of the oldest extents of one session. The extents are
- * held until it is written, the session by its n_io.
- */
-#define SPILL_UNITS	8u
-#define SPILL_RECORDS	(FLS_EXTENT / 64)
-
-struct spill {
-	struct swap_write write;
-	struct reclaimer *reclaimer;
-	struct session *session;
-	uint32_t unit[SPILL_UNITS];
-	uint32_t n_units;
-	uint32_t n_records;
-	uint64_t from[SPILL_RECORDS];	/* where each record of the buffer was, in order */
-};
-
-static struct spill *spill_free(struct spill *x)
-{
-	if (x)
-		free(x->write.buf);
-	free(x);
-	return NULL;
-}
-
-static struct spill *spill_new(struct reclaimer *r, struct session *s)
-{
-	struct spill *x = calloc(1, sizeof(*x));
-
-	if (!x)
-		return NULL;
-	x->reclaimer = r;
-	x->session = s;
-	x->write.buf = aligned_alloc(FLS_PAGE, FLS_EXTENT);
-	x->write.owner = s->id;
-	return x->write.buf ? x : spill_free(x);
-}
-
-/* A record at loc: into the buffer, unless it is dead, or the copy of a page that is in RAM: such a copy
- * is dropped, not written. */
-static void spill_record(struct spill *x, const struct fls_record *r, uint64_t loc)
-{
-	struct session *s = x->session;
-	uint32_t size = store_record_size(r->len);
-	struct bo *bo;
-	struct page *p = page_of(s, r, &bo);
-
-	if (!points_to(p, r, loc))
-		return;
-	if (page_state(p) == PAGE_RESIDENT) {
-		bo_kill_copy(bo, p);
-		s->c.clean_drops++;
-		return;
-	}
-	memcpy((uint8_t *)x->write.buf + x->write.used, s->pool.map + loc, size);
-	x->from[x->n_records++] = loc;
-	x->write.used += size;
-}
-
-struct spill_walk {
-	struct spill *x;
-	uint64_t base;
-};
-
-static int spill_one(void *ctx, uint32_t offset, const struct fls_record *r)
-{
-	struct spill_walk *w = ctx;
-
-	if (w->x->n_records == SPILL_RECORDS ||
-	    w->x->write.used + store_record_size(r->len) > FLS_EXTENT)
-		return 1;
-	spill_record(w->x, r, w->base + offset);
-	return 0;
-}
-
-/* The oldest extents, as long as what lives in them fits. Session's lock held. */
-static void spill_gather(struct spill *x, uint8_t *copy)
-{
-	struct units *u = &x->session->pool.units;
-	struct unit *next;
-
-	while (x->n_units < SPILL_UNITS && (next = units_oldest(u)) != NULL &&
-	       x->write.used + next->live <= FLS_EXTENT) {
-		uint32_t i = units_index(u, next), used = next->used;
-		struct spill_walk w = { .x = x, .base = (uint64_t)i * FLS_EXTENT };
-
-		units_hold(u, i);
-		x->unit[x->n_units++] = i;
-		memcpy(copy, x->session->pool.map + w.base, used);
-		store_walk(copy, used, spill_one, &w);
-	}
-}
-
-static void spill_release(struct spill *x)
-{
-	for (uint32_t i = 0; i < x->n_units; i++)
-		units_release(&x->session->pool.units, x->unit[i]);
-}
-
-/* Written: the pages that still point to the old places point to the new ones. */
-static void spill_commit(struct spill *x, uint64_t base)
-{
-	struct session *s = x->session;
-	uint32_t at = 0;
-
-	for (uint32_t i = 0; i < x->n_records; i++) {
-		const struct fls_record *r =
-			(const struct fls_record *)(const void *)((uint8_t *)x->write.buf + at);
-		uint32_t size = store_record_size(r->len);
-		struct bo *bo;
-		struct page *p = page_of(s, r, &bo);
-
-		if (points_to(p, r, x->from[i])) {
-			bo_copy_moved(bo, p, KIND_SWAP, base + at);
-			pool_kill(&s->pool, x->from[i], size);
-		} else {
-			swap_kill(s->job->swap, base + at, size);
-		}
-		at += size;
-	}
-	s->c.swap_writes += x->write.used;
-}
-
-static void spill_done(struct swap_write *w, int result, uint64_t loc)
-{
-	struct spill *x = container_of(w, struct spill, write);
-	struct session *s = x->session;
-
-	pthread_mutex_lock(&s->lock);
-	if (!result)
-		spill_commit(x, loc);
-	spill_release(x);
-	pool_trim(&s->pool, WARM_UNITS);
-	reclaim_charge_pool(s);
-	s->reclaim.n_io--;
-	pthread_mutex_unlock(&s->lock);
-	x->reclaimer->n_writes--;
-	job_kick_waiting(s->job, NULL);
-	worker_kick(s);
-	spill_free(x);
-}
-
-/* One more segment of this session. False: there is nothing to spill, or it cannot be now. */
-static bool spill(struct reclaimer *r, struct session *s)
-{
-	static uint8_t copy[FLS_EXTENT];	/* this thread's only */
-	struct spill *x = spill_new(r, s);
-	int e = -ENOENT;
-
-	if (!x)
-		return false;
-	pthread_mutex_lock(&s->lock);
-	if (s->state == SESSION_ATTACHED)
-		spill_gather(x, copy);
-	x->write.done = spill_done;
-	if (x->n_records) {
-		s->reclaim.n_io++;
-		r->n_writes++;
-		e = swap_write(s->job->swap, r->loop, &x->write);
-		if (e) {
-			s->reclaim.n_io--;
-			r->n_writes--;
-		}
-	}
-	if (e) {
-		spill_release(x);
-		reclaim_charge_pool(s);
-		spill_free(x);
-	}
-	pthread_mutex_unlock(&s->lock);
-	return !e;
-}
-
-static bool pool_is_full(struct job *j)
-{
-	return (uint64_t)atomic_load(&j->pool_bytes) + 3 * FLS_EXTENT > j->pool_max;
-}
-
-/* Does the pool hold what hardly compressed? Then only spilling it makes room. */
-static bool pool_is_poor(const struct session *s)
-{
-	return s->c.pool_live > 4 * MIB && s->c.pool_live > s->c.pool_pages / 4 * 3;
-}
-
-static void spill_job(struct reclaimer *r, struct job *j)
-{
-	struct watermarks w;
-	struct session *s, *fullest = NULL;
-	uint64_t most = 0;
-
-	if (!j->swap)
-		return;
-	job_watermarks(j, &w);
-	for (s = job_session_next(j, NULL); s; s = job_session_next(j, s)) {
-		uint64_t bytes;
-		bool poor;
-
-		pthread_mutex_lock(&s->lock);
-		bytes = s->pool.units.live_bytes;
-		poor = pool_is_poor(s) && job_cost(j) > w.low;
-		pthread_mutex_unlock(&s->lock);
-		if ((pool_is_full(j) || poor) && bytes > most) {
-			most = bytes;
-			fullest = s;
-		}
-	}
-	if (!fullest)
-		return;
-	/* Pin it again: the walk above has let go. */
-	for (s = job_session_next(j, NULL); s; s = job_session_next(j, s)) {
-		if (s != fullest)
-			continue;
-		for (int i = 0; i < SWAP_WRITES && spill(r, s); i++)
-			;
-		job_session_put(j, s);
-		return;
-	}
-}
-
 /* ---- over the budget ---- */
 
 static void set_over(struct job *j, const char *reason)
@@ -393,7 +115,7 @@ static const char *why_stuck(struct job *j, int refused, bool held)
 		return "the swap file is full";
 	if (st.health == SWAP_FAILED)
 		return "the swap file cannot be written";
-	if (!j->swap && pool_is_full(j))
+	if (!j->swap && spill_pool_is_full(j))
 		return "the pool is full, and there is no swap file";
 	if (refused)
 		return "a process may not write to its pool (a filter, or no memory)";
@@ -445,8 +167,8 @@ static void look_at_session(struct job *j, struct session *s, uint64_t now, uint
 		session_sample(s);
 		if (job_cost(j) > job_adopt_at(j))
 			adopt(s, now);
-		clean_pool(s);
-		if (pool_is_full(j))
+		spill_clean_pool(s);
+		if (spill_pool_is_full(j))
 			reclaim_drop_copies(s, 2 * FLS_EXTENT);
 		reclaim_charge_pool(s);
 		look->evicted += s->c.evicted;
@@ -480,7 +202,7 @@ static uint64_t look_at_job(struct reclaimer *r, struct job *j)
 	for (s = job_session_next(j, NULL); s; s = job_session_next(j, s))
 		look_at_session(j, s, now, (uint32_t)(tick / 1000), &look);
 	job_note_peak(j);
-	spill_job(r, j);
+	spill_job(&r->spiller, j);
 	check_stuck(j, &look, now);
 	return tick;
 }
@@ -505,7 +227,7 @@ static void *reclaimer_main(void *arg)
 	struct reclaimer *r = arg;
 
 	worker_short_slice();
-	while (!atomic_load(&r->stop) || r->n_writes) {
+	while (!atomic_load(&r->stop) || r->spiller.n_writes) {
 		uint64_t tick = look_at_all(r);
 
 		if (loop_round(r->loop, (int64_t)tick)) {
@@ -524,6 +246,7 @@ int reclaimer_start(struct reclaimer *r, struct jobs *jobs)
 	e = loop_new(&r->loop, 32);
 	if (e)
 		return e;
+	r->spiller.loop = r->loop;
 	e = -pthread_create(&r->thread, NULL, reclaimer_main, r);
 	r->started = !e;
 	if (e)

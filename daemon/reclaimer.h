@@ -14,6 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/spill.h"
+
 struct job;
 struct jobs;
 struct loop;
@@ -24,7 +26,7 @@ struct reclaimer {
 	struct jobs *jobs;
 	struct loop *loop;
 	_Atomic bool stop;
-	unsigned int n_writes;		/* spills in flight */
+	struct spiller spiller;		/* of its loop */
 };
 
 int  reclaimer_start(struct reclaimer *r, struct jobs *jobs);

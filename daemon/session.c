@@ -328,6 +328,9 @@ static void advise_regions(struct session *s, const struct flp_advise *m, enum r
 {
 	struct region *r;
 
+	/* Without memory to cut them, the advice is for all of the regions at the ends. */
+	(void)region_cut(s, m->addr);
+	(void)region_cut(s, m->addr + m->len);
 	for (r = region_next(s, m->addr); r && r->start < m->addr + m->len; r = region_next(s, r->end))
 		r->advice = advice;
 }
