@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* test-gate.c - the gates that other tests rely on. Includes the hooked gate.c. */
+#include <config.h>
+
 #define FL_TEST_HOOKS
 #include "common/gate.c"
 
