@@ -840,16 +840,16 @@ static void apply_batch(struct worker *w, struct session *s, unsigned int n)
 static int read_batch(struct worker *w, struct session *s)
 {
 	unsigned int n;
-	int r;
+	ssize_t r;
 
 	if (s->faults.broken || !ctl_trylock(s))
 		return 0;
 	r = uffd_read(s->uffd, s->table.events, STATE_EVENTS);
-	if (r <= 0) {
+	if (r < (ssize_t)sizeof(struct uffd_msg)) {
 		ctl_unlock(s);
 		return 0;
 	}
-	n = (unsigned int)r;
+	n = (unsigned int)((size_t)r / sizeof(struct uffd_msg));
 	s->table.header->read += n;
 	GATE(GATE_DAEMON_AFTER_READ);
 	/* What the agent published before an event of this batch could arise is in the ring by now. */
