@@ -67,6 +67,7 @@ int session_attach(struct session *s, int uffd, int staging_uffd, const struct f
 	for (int i = 0; i < 3; i++)
 		ret_fds[i] = p->fd[i] = eventfd(0, EFD_CLOEXEC);
 	*ret = (struct flp_attached){ .memory_size = 4096, .pool_size = 1 << 20 };
+	s->library = a->flags & FLP_ATTACH_LIBRARY;
 	s->state = SESSION_ATTACHED;
 	job_session_add(s->job, s);
 	return 0;
