@@ -47,7 +47,8 @@ enum flp_type {
 	FLP_JOB_CREATED		= 21,	/* struct flp_job_created */
 	FLP_LOG			= 22,	/* struct flp_log, unasked, to the connection that made the job */
 
-	/* faultline status; answered by any number of records, then FLP_OK */
+	/* faultline status; answered by any number of records, then FLP_OK. libfaultline: of the job
+	 * that its agent is in, whatever is asked for, without sessions. */
 	FLP_STATUS		= 30,	/* struct flp_status: which job, or all that the caller may see */
 	FLP_STATUS_DAEMON	= 31,	/* struct flp_status_daemon */
 	FLP_STATUS_JOB		= 32,	/* struct flp_status_job */

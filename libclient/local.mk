@@ -4,22 +4,27 @@
 #   libagent.la            the thread that lives in a stranger's process; see AGENT_CFLAGS
 #   faultline-preload.la   what LD_PRELOAD loads: never linked with, so no version
 #
-# Nothing here may use libbsd, and lz4 is linked into the preload library: what is loaded into a
-# stranger brings no library with it.
+# Nothing here may use libbsd, and lz4 is linked in: what is loaded into a stranger brings no library
+# with it.
 
 if HAVE_LIBCLIENT
 lib_LTLIBRARIES += %D%/libfaultline.la
 pkgconfig_DATA += %D%/libfaultline.pc
 endif
-%C%_libfaultline_la_SOURCES = \
+LIBFAULTLINE_FILES = \
 	%D%/connection.c \
 	%D%/context.c \
+	%D%/internal.h \
+	%D%/process.c \
 	%D%/region.c \
 	$(NULL)
-%C%_libfaultline_la_CFLAGS = $(AM_CFLAGS) $(STACK_CFLAGS) -fvisibility=hidden
+LIBFAULTLINE_LIBS = %D%/libagent.la common/libcommon-client.la $(LZ4_STATIC_LIBS)
+%C%_libfaultline_la_SOURCES = $(LIBFAULTLINE_FILES)
+%C%_libfaultline_la_CFLAGS = $(AM_CFLAGS) $(STACK_CFLAGS) -fvisibility=hidden -pthread
+# The agent's thread never ends: the library is never unloaded.
 %C%_libfaultline_la_LDFLAGS = $(AM_LDFLAGS) $(NO_UNDEFINED) -version-info $(LIB_VERSION_INFO) \
-	-Wl,--version-script=$(top_srcdir)/%D%/libfaultline.sym
-%C%_libfaultline_la_LIBADD = common/libcommon-client.la
+	-Wl,--version-script=$(top_srcdir)/%D%/libfaultline.sym -Wl,-z,nodelete -Wl,--exclude-libs,ALL
+%C%_libfaultline_la_LIBADD = $(LIBFAULTLINE_LIBS)
 EXTRA_%C%_libfaultline_la_DEPENDENCIES = %D%/libfaultline.sym
 
 # The agent runs without a thread control block of its own: no canary (it is read from there), no
@@ -30,7 +35,10 @@ AGENT_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden -fno-stack-protector -fno-saniti
 AGENT_FILES = \
 	%D%/agent-adopt.c \
 	%D%/agent-evict.c \
+	%D%/agent-internal.h \
+	%D%/agent-sys.h \
 	%D%/agent.c \
+	%D%/agent.h \
 	$(NULL)
 PRELOAD_FILES = \
 	%D%/preload.c \
@@ -41,8 +49,8 @@ PRELOAD_LINK = $(AM_LDFLAGS) $(NO_UNDEFINED) -module -avoid-version -shared \
 	-Wl,-z,now -Wl,--exclude-libs,ALL
 PRELOAD_LIBS = common/libcommon-client.la $(LZ4_STATIC_LIBS) -ldl
 
-if PRELOAD
 noinst_LTLIBRARIES += %D%/libagent.la
+if PRELOAD
 pkglib_LTLIBRARIES += %D%/faultline-preload.la
 endif
 %C%_libagent_la_SOURCES = $(AGENT_FILES)
