@@ -40,8 +40,9 @@
 #define RUN_PAGES	FLS_SLOT_PAGES
 #define RETRY_NS	UINT64_C(300000)	/* a KEPT page that could not be returned */
 #define UNMOVED_SLOTS	8u			/* slots in a row that took nothing out: pause */
-#define PAUSE_NS	UINT64_C(20000000)
-#define EXTENTS_AHEAD	2u
+#define PAUSE_MIN_NS	UINT64_C(1000000)	/* doubles */
+#define PAUSE_MAX_NS	UINT64_C(64000000)
+#define EXTENTS_AHEAD	4u
 #define BACK_PAGES	512u			/* of one step of bringing everything back */
 #define DROP_LOOK	65536u			/* runs of one look for copies to drop */
 
@@ -564,6 +565,16 @@ static void keep_slot(struct session *s, uint32_t i, struct slot *slot, bool aga
 	worker_retry_at(s->home, slot->retry_ns);
 }
 
+/* Nothing would leave, several times in a row: wait before the next try. */
+static void pause_picking(struct session *s)
+{
+	struct reclaim *r = &s->reclaim;
+
+	r->unmoved = 0;
+	r->resume_ns = worker_now() + r->pause_ns;
+	r->pause_ns = min(max(r->pause_ns * 2, PAUSE_MIN_NS), PAUSE_MAX_NS);
+}
+
 static void slot_done(struct session *s, uint32_t i)
 {
 	struct slot *slot = &s->reclaim.slot[i];
@@ -586,8 +597,10 @@ static void slot_done(struct session *s, uint32_t i)
 	if (was == SLOT_EVICTING) {
 		s->reclaim.in_flight -= slot->n;
 		s->reclaim.unmoved = out ? 0 : s->reclaim.unmoved + 1;
-		if (s->reclaim.unmoved >= UNMOVED_SLOTS)
-			s->reclaim.resume_ns = worker_now() + PAUSE_NS;
+		if (out)
+			s->reclaim.pause_ns = PAUSE_MIN_NS;
+		else if (s->reclaim.unmoved >= UNMOVED_SLOTS)
+			pause_picking(s);
 	}
 	if (slot->left) {
 		keep_slot(s, i, slot, was != SLOT_EVICTING && (asked & slot->left));
@@ -721,7 +734,7 @@ static void apply_report(struct session *s, const struct fls_report *m)
 		break;
 	case FLS_RP_REFUSED:
 		r->refused_error = (int)m->c;
-		r->resume_ns = worker_now() + PAUSE_NS;
+		pause_picking(s);
 		break;
 	case FLS_RP_RELEASE:
 		r->held = r->bring_back = true;

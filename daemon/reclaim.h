@@ -77,7 +77,7 @@ struct reclaim {
 	uint32_t n_granted;	/* extents that the agent may still append to */
 	bool wants_extent;
 	uint32_t unmoved;	/* tries in a row that took nothing out */
-	uint64_t resume_ns;	/* no victims before this */
+	uint64_t resume_ns, pause_ns;	/* no victims before this; how long the next pause is */
 	uint64_t retry_ns;	/* soonest time that a KEPT slot wants to be tried again; 0: none */
 	uint32_t n_io;		/* writes of the reclaimer that concern this session */
 	bool drain;

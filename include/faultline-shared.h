@@ -126,6 +126,7 @@ struct fls_slot {
 };
 
 enum fls_op {
+	FLS_OP_NONE	= 0,		/* taken already */
 	FLS_OP_EVICT	= 1,		/* slot; answered by DONE(slot) */
 	FLS_OP_RETURN	= 2,		/* slot, mask: put back at page.va; DONE(slot) */
 	FLS_OP_DROP	= 3,		/* slot, mask: free the staged pages; DONE(slot) */

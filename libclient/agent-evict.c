@@ -217,6 +217,22 @@ void agent_grant(struct agent *a, uint64_t offset, uint64_t len)
 	a->extent[a->n_extents++].len = (uint32_t)len;
 }
 
+/* Extents granted by commands that wait behind this one: they are needed now. */
+static void take_grants(struct agent *a)
+{
+	struct fls_memory *m = a->mem;
+	uint32_t tail = __atomic_load_n(&m->cmd_tail, __ATOMIC_ACQUIRE);
+
+	for (uint32_t i = m->cmd_head; i != tail && tail - i <= FLS_CMDS; i++) {
+		struct fls_cmd *c = &m->cmds[i % FLS_CMDS];
+
+		if (c->op != FLS_OP_GRANT)
+			continue;
+		agent_grant(a, c->a, c->b);
+		c->op = FLS_OP_NONE;
+	}
+}
+
 /* The records that gathered in out, to where they were promised. False: they are not there. */
 static bool flush(struct agent *a)
 {
@@ -308,6 +324,8 @@ static bool make_room(struct agent *a, struct batch *b)
 		settle_batch(a, b);
 		close_extent(a);
 	}
+	if (!a->n_extents)
+		take_grants(a);
 	return a->n_extents > 0;
 }
 

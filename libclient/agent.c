@@ -322,6 +322,8 @@ static void forkable(struct agent *a, uint64_t start, uint64_t len, bool on)
 static void obey(struct agent *a, const struct fls_cmd *c)
 {
 	switch (c->op) {
+	case FLS_OP_NONE:
+		break;
 	case FLS_OP_EVICT:
 		if (c->slot < FLS_SLOTS)
 			agent_evict(a, c->slot);
