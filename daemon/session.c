@@ -212,6 +212,15 @@ void session_gone(struct session *s)
 
 /* ---- looking ---- */
 
+void session_adopted(struct session *s, uint64_t bytes)
+{
+	int64_t less = min((int64_t)bytes, s->unmanaged);
+
+	atomic_fetch_sub(&s->job->unmanaged, less);
+	s->unmanaged -= less;
+	s->c.unmanaged = (uint64_t)s->unmanaged;
+}
+
 void session_sample(struct session *s)
 {
 	uint64_t rss = __atomic_load_n(&s->mem->rss_anon, __ATOMIC_RELAXED);

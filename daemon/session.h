@@ -115,6 +115,8 @@ bool session_finish(struct worker *w, struct session *s);
 void session_gone(struct session *s);
 /* The agent's sample of the process's size, as what is not managed. Any thread, lock held. */
 void session_sample(struct session *s);
+/* So much of what the last sample counted as not managed is charged as resident now. */
+void session_adopted(struct session *s, uint64_t bytes);
 
 void session_status(struct session *s, struct flp_status_session *ret);
 /* The session's own counters as of now: takes lock. */
