@@ -179,7 +179,6 @@ endif
 
 EXTRA_DIST += \
 	%D%/README.md \
-	%D%/abi/preload-symbols \
 	%D%/expected-skips \
 	$(NULL)
 
