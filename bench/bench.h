@@ -7,9 +7,10 @@
  * one object; no function allocates.
  *
  * The data is a table of orders. A row is 64 bytes of fields such as a real table has: a rising
- * number, references into other tables, a date, an amount, a name from a short list, a
- * reference in digits, and two words that do not compress at all (a random key and a check).
- * LZ4 makes a 4 KiB page of it 1.9 to 2.0 times smaller; faultbench --ratio prints by how much.
+ * number, references into other tables, a month, an amount, names from short lists, padded, and
+ * two words that do not compress at all (a random key and a check). LZ4 makes a 4 KiB page of it
+ * 1.93 times smaller (faultbench --ratio), 1.76 times when the rows have been shuffled, as sort
+ * does: most of the redundancy is in the row, some of it between neighbours.
  * A page is 63 rows and a footer with the page's number, how often it was written, and a check
  * over all of it.
  */
@@ -125,15 +126,15 @@ static inline double bench_hist_mean(const struct bench_hist *h)
 
 struct bench_row {
 	uint64_t id;			/* rising by one */
-	uint32_t amount;		/* below 2^20; what a write changes */
 	uint32_t customer;		/* a reference: which row of the other table, for join */
+	uint32_t key;			/* random: what sort sorts by */
+	uint32_t amount;		/* below 2^16; what a write changes */
 	uint32_t product;		/* one of 200 */
-	uint32_t day;			/* rising slowly */
+	uint32_t month;			/* rising slowly */
 	uint16_t quantity;		/* 1 or 2 */
 	uint16_t status;		/* 0, or 1 for one in four */
 	char	 city[16];		/* one of 16 names */
-	char	 reference[12];		/* a prefix and the number's last digits */
-	uint32_t key;			/* random: what sort sorts by */
+	char	 state[12];		/* one of 4 words */
 	uint32_t check;			/* of the row as it was made: where rows move by themselves */
 };
 
@@ -158,6 +159,10 @@ static const char bench_cities[16][16] = {
 	"Salzburg",
 };
 
+static const char bench_states[4][12] = {
+	"delivered", "in transit", "ordered", "returned",
+};
+
 static inline uint32_t bench_row_check(const struct bench_row *row)
 {
 	uint64_t w[8], sum = 0;
@@ -173,20 +178,17 @@ static inline uint32_t bench_row_check(const struct bench_row *row)
 static inline void bench_row_make(struct bench_row *row, uint64_t id, uint64_t seed)
 {
 	uint64_t state = seed ^ bench_mix(id), a = bench_random(&state), b = bench_random(&state);
-	size_t i;
 
 	row->id = id;
 	row->key = (uint32_t)a;
 	row->customer = (uint32_t)(a >> 32) & 0x3ffff;
 	row->product = (uint32_t)bench_scale(a * 3, 200);
-	row->day = (uint32_t)(20000 + id / 500);
-	row->amount = (uint32_t)b & 0xfffff;
+	row->month = (uint32_t)(202401 + id / 1000000);
+	row->amount = (uint32_t)b & 0xffff;
 	row->quantity = (uint16_t)(1 + (b >> 20) % 2);
-	row->status = (b >> 24) % 4 == 0;
+	row->status = (b >> 24) % 8 == 0;
 	memcpy(row->city, bench_cities[(b >> 28) % 16], sizeof(row->city));
-	memcpy(row->reference, "ORD-2024", 8);
-	for (i = sizeof(row->reference); i > 8; i--, id /= 10)
-		row->reference[i - 1] = (char)('0' + id % 10);
+	memcpy(row->state, bench_states[(b >> 32) % 4], sizeof(row->state));
 	row->check = bench_row_check(row);
 }
 

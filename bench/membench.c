@@ -178,7 +178,7 @@ static void write_row(struct bench *b, struct bench_page *page, uint64_t row, ui
 	size_t word = BENCH_AMOUNT_WORD(row);
 	const bench_word *w = (const bench_word *)page;
 
-	bench_page_set(page, word, w[word] ^ (random & 0xfffff));
+	bench_page_set(page, word, w[word] ^ (random & 0xffff));
 }
 
 static void count_write(struct bench *b, struct bench_page *page)
