@@ -267,8 +267,9 @@ static bool commands_free(const struct session *s)
 	return s->reclaim.cmd_tail - __atomic_load_n(&s->mem->cmd_head, __ATOMIC_ACQUIRE) < FLS_CMDS / 2;
 }
 
-/* At most so many pages, from the head of the queue, into one slot. Returns how many. */
-static uint32_t pick_slot(struct session *s, uint32_t most)
+/* At most so many pages, from the head of the queue, into one slot, but for the last rest entries of the
+ * queue. Returns how many. */
+static uint32_t pick_slot(struct session *s, uint32_t most, uint32_t rest)
 {
 	struct reclaim *r = &s->reclaim;
 	uint32_t i = 0;
@@ -278,7 +279,7 @@ static uint32_t pick_slot(struct session *s, uint32_t most)
 	if (!slot)
 		return 0;
 	slot->n = 0;
-	while (room && r->head != r->tail && slot->n < min(most, FLS_SLOT_PAGES)) {
+	while (room && r->tail - r->head > rest && slot->n < min(most, FLS_SLOT_PAGES)) {
 		struct victim *v = &r->queue[r->head & (r->cap - 1)];
 
 		room = take_run(s, slot, v);
@@ -335,13 +336,15 @@ void reclaim_pick(struct session *s)
 	if (s->reclaim.lost)
 		refill_queue(s);
 	grant_extents(s);
-	while (want > 0 && (n = pick_slot(s, (uint32_t)min(want, (int64_t)FLS_SLOT_PAGES))))
+	while (want > 0 && (n = pick_slot(s, (uint32_t)min(want, (int64_t)FLS_SLOT_PAGES), 0)))
 		want -= n;
 	reclaim_charge_pool(s);
 }
 
 void reclaim_range(struct session *s, uint64_t start, uint64_t end)
 {
+	const uint32_t rest = s->reclaim.tail - s->reclaim.head;
+
 	for (struct region *r = region_next(s, start); r && r->start < end; r = region_next(s, r->end)) {
 		uint64_t from = max(r->start, start), to = min(r->end, end);
 
@@ -350,7 +353,7 @@ void reclaim_range(struct session *s, uint64_t start, uint64_t end)
 				     (uint32_t)min((to - va) / FLS_PAGE, (uint64_t)RUN_PAGES));
 	}
 	grant_extents(s);
-	while (may_pick(s) && pick_slot(s, FLS_SLOT_PAGES))
+	while (may_pick(s) && pick_slot(s, FLS_SLOT_PAGES, rest))
 		;
 }
 
