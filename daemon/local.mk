@@ -68,11 +68,9 @@ DAEMON_LIBS = $(BSD_LIBS) $(URING_LIBS) $(LZ4_LIBS) $(INIH_LIBS) -lpthread
 %C%_libdaemon_la_CPPFLAGS = $(DAEMON_CPPFLAGS)
 %C%_libdaemon_la_CFLAGS = $(DAEMON_CFLAGS)
 
-if HAVE_DAEMON
 sbin_PROGRAMS += %D%/faultlined
 %C%_faultlined_SOURCES = %D%/main.c
 %C%_faultlined_CPPFLAGS = $(DAEMON_CPPFLAGS)
 %C%_faultlined_CFLAGS = $(DAEMON_CFLAGS)
 %C%_faultlined_LDFLAGS = $(AM_LDFLAGS) $(PIE_FLAGS)
 %C%_faultlined_LDADD = %D%/libdaemon.la common/libcommon.la $(DAEMON_LIBS)
-endif

@@ -7,10 +7,8 @@
 # Nothing here may use libbsd, and lz4 is linked in: what is loaded into a stranger brings no library
 # with it.
 
-if HAVE_LIBCLIENT
 lib_LTLIBRARIES += %D%/libfaultline.la
 pkgconfig_DATA += %D%/libfaultline.pc
-endif
 LIBFAULTLINE_FILES = \
 	%D%/connection.c \
 	%D%/context.c \

@@ -149,9 +149,7 @@ check_PROGRAMS += %D%/functional/fake-faultlined
 # The daemon and the preload library once more, with gates that tests hold and rules that they
 # switch off (common/gate.h). Never installed; ./run has their paths in FAULTLINED_HOOKED and
 # FAULTLINE_PRELOAD_HOOKED.
-if HAVE_DAEMON
 check_PROGRAMS += %D%/faultlined-hooked
-endif
 %C%_faultlined_hooked_SOURCES = \
 	$(daemon_faultlined_SOURCES) \
 	$(daemon_libdaemon_la_SOURCES) \

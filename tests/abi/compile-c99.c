@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* compile-c99.c - faultline.h is C99, pedantically, and links. */
+#include "tests/abi/use-all.h"	/* first: faultline.h needs no header before it */
+
 #include <stdio.h>
 #include <string.h>
-
-#include "tests/abi/use-all.h"
 
 int main(void)
 {

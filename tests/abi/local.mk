@@ -3,15 +3,11 @@
 # What an application relies on. These are compiled as an application is, with the language that
 # faultline.h promises to be.
 
-if HAVE_LIBCLIENT
 abi_tests = \
 	%D%/close-null \
 	%D%/compile-c99 \
 	%D%/compile-cxx \
 	$(NULL)
-else
-abi_tests =
-endif
 check_PROGRAMS += $(abi_tests)
 TESTS += $(abi_tests)
 

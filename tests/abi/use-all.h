@@ -61,3 +61,7 @@ static const uint64_t use_all_numbers[] = {
 	FAULTLINE_JOB_ACTIVE,
 	FAULTLINE_JOB_DEGRADED,
 };
+
+/* Sizes that programs were compiled with: they only ever grow, and then here too. */
+typedef char use_all_region_stat_size[sizeof(struct faultline_region_stat) == 48 ? 1 : -1];
+typedef char use_all_stat_size[sizeof(struct faultline_stat) == 216 ? 1 : -1];
