@@ -263,16 +263,6 @@ static void request_advance(struct agent *a)
 	agent_report(a, FLS_RP_RELEASE, 0, start, end - start, 0);
 }
 
-static void unregister(struct agent *a, uint64_t start, uint64_t len)
-{
-	struct uffdio_range r = { .start = start, .len = len };
-	long e = sys_ioctl(a->uffd, UFFDIO_UNREGISTER, &r);
-
-	agent_report(a, FLS_RP_UNREGISTERED, 0, start, len, (uint64_t)-e);
-	if (agent_shared.request == REQ_SENT && agent_shared.request_kind == 2)
-		request_done((int)e);
-}
-
 /*
  * madvise(2) says ENOMEM both for a hole in the range and when it could not split an area: so each area
  * is told on its own, and an error means that this one is not marked.
@@ -301,7 +291,8 @@ static long advise_areas(struct agent *a, uint64_t start, uint64_t end, int advi
 	return 0;
 }
 
-static void forkable(struct agent *a, uint64_t start, uint64_t len, bool on)
+/* As a fork's child is to find it, or not. -errno: it is not marked everywhere. */
+static long mark_forkable(struct agent *a, uint64_t start, uint64_t len, bool on)
 {
 	long e = advise_areas(a, start, start + len, on ? MADV_DOFORK : MADV_DONTFORK);
 
@@ -313,10 +304,29 @@ static void forkable(struct agent *a, uint64_t start, uint64_t len, bool on)
 		if (from < to)
 			sys_madvise(from, to - from, MADV_DONTFORK);
 	}
+	return e;
+}
+
+static void forkable(struct agent *a, uint64_t start, uint64_t len, bool on)
+{
+	long e = mark_forkable(a, start, len, on);
+
 	/* What is not marked must not be evicted: a raw clone's child would read zeros. */
 	if (e && !on)
 		a->unmarked = true;
 	agent_report(a, FLS_RP_FORKABLE, 0, start, len, (uint64_t)-e);
+}
+
+/* All of it is resident: from here on it is as any other memory of the program, for a fork as well. */
+static void unregister(struct agent *a, uint64_t start, uint64_t len)
+{
+	struct uffdio_range r = { .start = start, .len = len };
+	long e = sys_ioctl(a->uffd, UFFDIO_UNREGISTER, &r);
+
+	mark_forkable(a, start, len, true);
+	agent_report(a, FLS_RP_UNREGISTERED, 0, start, len, (uint64_t)-e);
+	if (agent_shared.request == REQ_SENT && agent_shared.request_kind == 2)
+		request_done((int)e);
 }
 
 static void obey(struct agent *a, const struct fls_cmd *c)
