@@ -303,12 +303,14 @@ bool private_wait(struct private_daemon *d, int wait_ms, char *ret_how)
 	return private_ended(d, d->pid, status, ret_how);
 }
 
-void private_done(struct private_daemon *d, int wait_ms)
+bool private_done(struct private_daemon *d, int wait_ms)
 {
 	char how[CLI_ERROR_SIZE];
 
-	if (!d->pid || private_wait(d, wait_ms, how))
-		remove_dir(d);
+	if (d->pid && !private_wait(d, wait_ms, how))
+		return false;
+	remove_dir(d);
+	return true;
 }
 
 /* ---- others of this user ---- */

@@ -34,9 +34,10 @@ bool private_ended(struct private_daemon *d, pid_t pid, int status, char *ret_ho
 
 /*
  * The connection to it is closed. It ends by itself once no session is left; wait_ms: how long to
- * wait for that. What it leaves behind is removed; if it does not end, that is its own duty.
+ * wait for that. Then what it left behind is removed, and this is true; if it does not end, that is
+ * its own duty.
  */
-void private_done(struct private_daemon *d, int wait_ms);
+bool private_done(struct private_daemon *d, int wait_ms);
 
 /* Sockets of this user's private daemons that have a listener: how many were found, and up to n of
  * their paths. */

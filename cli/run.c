@@ -55,7 +55,7 @@ struct run {
 	const char *library;
 	const char *socket;		/* that control is connected to */
 	char *named_socket;		/* its absolute path, when the user named it; owned */
-	int swap_fd;
+	int swap_fd;			/* of --swap; shared with the daemon */
 	struct flp_job_created job;
 	bool daemon_gone;
 	char error[CLI_ERROR_SIZE];
@@ -294,7 +294,6 @@ static int create_job(struct run *run)
 	strlcpy(create.name, slash ? slash + 1 : o->command[0], sizeof(create.name));
 	r = control_request(&run->control, FLP_JOB_CREATE, &create, run->swap_fd, FLP_JOB_CREATED,
 			    &answer, run->error);
-	close_fd(&run->swap_fd);
 	if (r < 0)
 		return r;
 	memcpy(&run->job, wire_body(&answer), sizeof(run->job));
@@ -392,16 +391,31 @@ static int say_goodbye(struct run *run)
 }
 
 /*
+ * What the swap file held is nobody's any more once its daemon is gone. The service empties it
+ * itself: it knows when the last session has ended.
+ */
+static void end_job(struct run *run, int wait_ms)
+{
+	bool private = run->private.pid || run->private.dir[0];
+
+	control_close(&run->control);
+	if (private_done(&run->private, wait_ms) && private && run->swap_fd >= 0)
+		(void)!ftruncate(run->swap_fd, 0);
+	run->private = (struct private_daemon)PRIVATE_NULL;
+}
+
+/*
  * The command's descriptors are the command's: whoever reads from a pipe that it closes must see
  * the end, and a lock on an inherited file must not last for longer than it wants. stderr stays.
  */
-static void let_go(const struct run *run)
+static void let_go(struct run *run)
 {
 	const int keep[] = { run->signals.fd, run->signals.cancel_fd, run->control.fd,
-			     run->machine.device };
+			     run->swap_fd };
 	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	int from = STDERR_FILENO + 1;
 
+	machine_done(&run->machine);
 	if (null_fd >= 0) {
 		dup2(null_fd, STDIN_FILENO);
 		dup2(null_fd, STDOUT_FILENO);
@@ -423,7 +437,6 @@ static void let_go(const struct run *run)
 static int run_command(struct run *run)
 {
 	int r = child_start(&run->child, run->options.command, &run->signals, prepare_command, run);
-	int wait_ms;
 
 	if (r < 0) {
 		cli_say("cannot run '%s': %s", cli_safe(run->options.command[0], SIZE_MAX),
@@ -432,10 +445,7 @@ static int run_command(struct run *run)
 	}
 	let_go(run);
 	follow(run);
-	wait_ms = say_goodbye(run);
-	control_close(&run->control);
-	private_done(&run->private, wait_ms);
-	run->private = (struct private_daemon)PRIVATE_NULL;
+	end_job(run, say_goodbye(run));
 	return child_exit_status(run->child.status);
 }
 

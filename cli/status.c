@@ -28,7 +28,6 @@
 #include "cli/report.h"
 
 #define PRIVATE_SHOWN	8	/* sockets named when there are several to choose from */
-#define NAME_WIDTH	16	/* of the NAME column, at the least; longer names are cut there */
 
 struct status {
 	bool json, bytes, no_headings, raw, pairs, sessions, all;
@@ -310,9 +309,8 @@ static int add_columns(const struct status *s, struct libscols_table *table)
 {
 	for (size_t i = 0; i < s->selection.n; i++) {
 		const struct column *c = s->selection.column[i];
-		double width = c->kind == VALUE_TEXT ? NAME_WIDTH : 0;
 
-		if (!scols_table_new_column(table, c->name, width, column_flags(s, i)))
+		if (!scols_table_new_column(table, c->name, 0, column_flags(s, i)))
 			return -ENOMEM;
 	}
 	return 0;

@@ -135,7 +135,7 @@ static void status(const struct fake *f, const struct flp_status *request)
 	struct flp_status_session s = { .session = 11, .job = 3, .pid = 1, .name = "child" };
 
 	say(f, FLP_STATUS_DAEMON, &d);
-	if (!is(f, "alone") && (!request->job || request->job == 3))
+	if (!is(f, "alone") && !is(f, "swap") && (!request->job || request->job == 3))
 		say(f, FLP_STATUS_SESSION, &s);
 	for (uint64_t job = 4; job >= 3; job--)
 		if (!request->job || request->job == job)

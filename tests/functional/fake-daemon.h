@@ -17,7 +17,7 @@
  *	"cookie"	an answer to something else
  *	"close"		HELLO ends the connection
  *	"drop"		JOB_CREATE is answered, then the connection ends
- *	"swap"		"ok"; writes "taken" into the swap file that it is sent
+ *	"swap"		"alone"; writes "taken" into the swap file that it is sent
  *	"exit"		ends at once
  * With linger it goes on until it is killed; else it ends with its last connection.
  */
