@@ -15,10 +15,12 @@ unit_tests += \
 	%D%/unit/test-cli-program \
 	%D%/unit/test-cli-report \
 	%D%/unit/test-config \
+	%D%/unit/test-connection \
 	%D%/unit/test-gate \
 	%D%/unit/test-hist \
 	%D%/unit/test-job \
 	%D%/unit/test-kernel-abi \
+	%D%/unit/test-libfaultline \
 	%D%/unit/test-log \
 	%D%/unit/test-loop \
 	%D%/unit/test-page \
@@ -41,6 +43,7 @@ functional_tests += \
 	%D%/functional/cli-errors \
 	%D%/functional/cli-private \
 	%D%/functional/control \
+	%D%/functional/library \
 	%D%/functional/real-programs \
 	$(NULL)
 %C%_functional_real_programs_SOURCES = \
@@ -52,6 +55,18 @@ functional_tests += \
 # A program that tests/functional/control runs.
 check_PROGRAMS += %D%/functional/holder
 %C%_functional_holder_LDADD =
+
+# What speaks to the daemon as an application does. util-daemon starts a real one.
+%C%_unit_test_libfaultline_LDADD = $(LDADD) libclient/libfaultline.la
+%C%_functional_library_SOURCES = \
+	%D%/functional/library.c \
+	%D%/util-daemon.c \
+	%D%/util-daemon.h \
+	$(NULL)
+%C%_functional_library_LDADD = $(LDADD) libclient/libfaultline.la
+# With the library's own files, to look inside.
+%C%_unit_test_connection_SOURCES = %D%/unit/test-connection.c $(LIBFAULTLINE_FILES)
+%C%_unit_test_connection_LDADD = $(LIBFAULTLINE_LIBS) %D%/libharness.la $(CUNIT_LIBS) $(BSD_LIBS)
 
 # Linked instead of session.c.
 %C%_unit_test_request_SOURCES = \
@@ -103,6 +118,7 @@ noinst_PROGRAMS += %D%/watch-cost
 # What has threads, for check-tsan. (asan_tests: functional tests, without preloading, for check-asan.)
 tsan_tests += \
 	%D%/harness-self \
+	%D%/unit/test-connection \
 	%D%/unit/test-loop \
 	%D%/unit/test-store-swap \
 	$(NULL)
