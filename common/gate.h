@@ -30,6 +30,8 @@ enum gate_id {
 	GATE_DAEMON_BEFORE_INSTALL,	/* bytes ready, before the COPY */
 	GATE_DAEMON_BEFORE_REPORT,	/* a DONE was taken, not applied */
 	GATE_DAEMON_SWAP_READ,		/* a swap read completed, not yet looked at */
+	GATE_DAEMON_FILE_READ,		/* a read of a file is about to begin, in a thread of its own
+					 * (FAULTLINE_ENGINE=threads): its worker goes on */
 	GATE_N
 };
 

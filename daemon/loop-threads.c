@@ -26,6 +26,7 @@
 
 #include "common/align.h"
 #include "common/cleanup.h"
+#include "common/gate.h"
 #include "daemon/loop-engine.h"
 
 #define N_WORKERS	2
@@ -247,6 +248,8 @@ static void *worker_main(void *arg)
 			break;
 		TAILQ_REMOVE(&t->todo, op, link);
 		pthread_mutex_unlock(&t->lock);
+		if (op->kind == LOOP_READ)
+			GATE(GATE_DAEMON_FILE_READ);
 		op->result = file_io(op);
 		pthread_mutex_lock(&t->lock);
 		first = TAILQ_EMPTY(&t->done);

@@ -80,6 +80,8 @@ static bool finish_page(struct swapin *x, int result)
 	uint64_t va;
 	int r = result;
 
+	if (!RULE(RULE_REMEMBER_DISCARD))
+		page_set_discarded(p, false);
 	if (page_discarded(p)) {
 		bo_page_fill_dropped(bo, p);
 		fault_page_settled(s, bo, x->index);
