@@ -338,7 +338,7 @@ void gated_start(const struct gated *how)
 
 	job.prefetch = 0;
 	if (how->swap)
-		job.pool_max = 0;
+		job.pool_max = 4 * MIB;
 	else
 		job.flags |= FLP_JOB_NO_SWAP, job.swap_max = 0;
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

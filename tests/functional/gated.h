@@ -34,7 +34,7 @@
 enum { A, B, C, D, N_ACTORS };
 
 struct gated {
-	bool swap;			/* everything that leaves goes on to a swap file at once */
+	bool swap;			/* a small pool: what leaves goes on to a swap file */
 	uint64_t budget;		/* 0: 256 MiB */
 };
 
