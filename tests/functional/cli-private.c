@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <gnu/libc-version.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,7 +50,7 @@ static void set_stage(void)
 		close(fd);
 		t_skip("the system's faultlined answers on " FLP_SOCKET_PATH);
 	}
-	t_assert(dladdr((void *)(uintptr_t)printf, &info));
+	t_assert(dladdr((void *)(uintptr_t)gnu_get_libc_version, &info));
 	snprintf(program, sizeof(program), "%s/cli/faultline", build);
 	snprintf(path, sizeof(path), "%s/tests/functional/fake-faultlined", build);
 	snprintf(record_path, sizeof(record_path), "%s/record", t_tmpdir());

@@ -115,6 +115,7 @@ static void a_job_that_fitted_says_so_in_one_line(void)
 {
 	struct flp_status_job job = { .budget = 64 << 20, .c = { .resident_peak = 3 << 20 } };
 
+	lines[0] = '\0';
 	summary_format(&job, keep_line, NULL);
 	t_streq(lines, "budget 64M, peak 3M, unmanaged 0; it fitted, nothing was taken out\n");
 }
@@ -134,6 +135,7 @@ static void a_busy_job_tells_it_all(void)
 		},
 	};
 
+	lines[0] = '\0';
 	summary_format(&job, keep_line, NULL);
 	t_streq(lines,
 		"budget 64M, peak 64M, unmanaged 1M\n"
