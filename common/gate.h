@@ -38,6 +38,7 @@ enum gate_id {
 enum rule_id {
 	RULE_EVENTS_BEFORE_FAULTS,	/* a batch's events are applied before its faults */
 	RULE_PRESENCE_ONLY_UNKNOWN,	/* only UNKNOWN believes a presence report */
+	RULE_EXCUSE_ZAP,		/* a page that was filled before the zap of a REMOVE may be gone */
 	RULE_EXTEND_ON_FAULT,		/* a fault at an unknown address extends the region */
 	RULE_TWO_STEP_MOVE,		/* MOVE goes through S1 */
 	RULE_EPOCH_CHECK,		/* the agent looks at the slot's epoch under the lock */

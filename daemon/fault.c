@@ -225,7 +225,7 @@ static void answer_resident(struct session *s, struct fault *f, struct page *p)
 
 	/* A REMOVE's event comes before its zap: a page filled in between is zapped after all, and the
 	 * client discarded it: zeros. */
-	if (page_removed(p)) {
+	if (page_removed(p) && RULE(RULE_EXCUSE_ZAP)) {
 		r = uffd_copy(s->uffd, f->va, zeros, 1, true, &done);
 		if (!r)
 			bo_kill_copy(region_find(s, f->va)->bo, p);

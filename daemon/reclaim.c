@@ -646,9 +646,14 @@ static void present(struct session *s, uint64_t start, uint64_t len, uint64_t ep
 			uint32_t index = region_index(r, va);
 			struct page *p = pagetable_need(&r->bo->pages, index);
 
-			if (p && !RULE(RULE_PRESENCE_ONLY_UNKNOWN) && page_state(p) == PAGE_EMPTY)
-				bo_page_filling(r->bo, p), bo_page_filled(r->bo, p), run++;
-			else if (p && page_state(p) == PAGE_UNKNOWN) {
+			if (p && !RULE(RULE_PRESENCE_ONLY_UNKNOWN) && page_state(p) == PAGE_EMPTY) {
+				bo_page_filling(r->bo, p);
+				bo_page_filled(r->bo, p);
+				page_set_removed(p, false);
+				run++;
+				continue;
+			}
+			if (p && page_state(p) == PAGE_UNKNOWN) {
 				session_adopted(s, FLS_PAGE);
 				bo_page_present(r->bo, p);
 				run++;
