@@ -2,7 +2,7 @@
 /*
  * agent-internal.h - the agent's memory, and what its three files say to each other.
  *
- * struct agent lies in one private mapping between guard pages, not inherited over fork; only the
+ * struct agent lies in one mapping between guard pages, shared but not inherited over fork; only the
  * agent's thread touches it. What other threads of the program write (hints, stacks, requests) is in
  * struct agent_shared, in the library's own data, which is never adopted.
  */

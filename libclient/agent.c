@@ -756,7 +756,9 @@ static struct agent *make_agent(void)
 {
 	struct agent *a;
 	uint64_t len = (sizeof(*a) + FLS_PAGE - 1) & ~(uint64_t)(FLS_PAGE - 1);
-	uint8_t *p = sys_mmap(0, len + 2 * GUARD, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	/* Shared, and so nothing to be adopted: a process may have two agents (the preload library's and
+	 * libfaultline's), and neither may ever wait for a page that the other took out. */
+	uint8_t *p = sys_mmap(0, len + 2 * GUARD, PROT_NONE, MAP_SHARED | MAP_ANONYMOUS, -1);
 
 	if (sys_failed(p))
 		return NULL;
