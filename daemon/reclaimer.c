@@ -167,7 +167,7 @@ static void look_at_session(struct job *j, struct session *s, uint64_t now, uint
 		session_sample(s);
 		if (job_cost(j) > job_adopt_at(j))
 			adopt(s, now);
-		spill_clean_pool(s);
+		pool_trim(&s->pool, 4);
 		if (spill_pool_is_full(j))
 			reclaim_drop_copies(s, 2 * FLS_EXTENT);
 		reclaim_charge_pool(s);
@@ -178,6 +178,8 @@ static void look_at_session(struct job *j, struct session *s, uint64_t now, uint
 			look->refused = s->reclaim.refused_error;
 	}
 	pthread_mutex_unlock(&s->lock);
+	session_tell_other(s);
+	spill_clean_pool(s);
 	if (job_cost(j) > w.high || atomic_load(&j->n_waiting))
 		worker_kick(s);
 }

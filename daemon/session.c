@@ -135,6 +135,32 @@ static int take_uffds(struct session *s, int uffd, int staging_uffd)
 	return r ? r : uffd_api(staging_uffd, UFFD_FEATURES_STAGING);
 }
 
+/* The session of the same process that is of the other kind; pinned. */
+static struct session *other_session(struct session *s)
+{
+	struct session *x;
+
+	for (x = job_session_next(s->job, NULL); x; x = job_session_next(s->job, x))
+		if (x->pid == s->pid && x->library != s->library)
+			return x;
+	return NULL;
+}
+
+static void set_other(struct session *s, bool there, uint64_t resident)
+{
+	struct session *x = other_session(s);
+
+	if (s->library)
+		atomic_store(&s->beside, x && there);
+	if (!x)
+		return;
+	if (s->library)
+		atomic_store(&x->beside_bytes, resident);
+	else
+		atomic_store(&x->beside, there);
+	job_session_put(s->job, x);
+}
+
 int session_attach(struct session *s, int uffd, int staging_uffd, const struct flp_attach *a,
 		   struct flp_attached *ret, int ret_fds[3])
 {
@@ -162,6 +188,7 @@ int session_attach(struct session *s, int uffd, int staging_uffd, const struct f
 		return r;
 	}
 	job_session_add(s->job, s);
+	set_other(s, true, 0);
 	*ret = (struct flp_attached){ .memory_size = sizeof(*s->mem), .pool_size = s->pool.size };
 	ret_fds[0] = s->mem_fd;
 	ret_fds[1] = s->pool.fd;
@@ -203,6 +230,7 @@ void session_gone(struct session *s)
 
 	if (s->state != SESSION_NEW) {
 		session_counters(s, &last);
+		set_other(s, false, 0);
 		job_session_end(s->job, s, &last);
 	}
 	if (gone)
@@ -224,14 +252,27 @@ void session_adopted(struct session *s, uint64_t bytes)
 void session_sample(struct session *s)
 {
 	uint64_t rss = __atomic_load_n(&s->mem->rss_anon, __ATOMIC_RELAXED);
+	uint64_t managed = s->c.resident + atomic_load(&s->beside_bytes);
 	int64_t now;
 
 	/* Only as much as there can be: the client writes this. */
 	rss = min(rss, UINT64_C(1) << 46);
-	now = rss > s->c.resident ? (int64_t)(rss - s->c.resident) : 0;
+	now = rss > managed && !atomic_load(&s->beside) ? (int64_t)(rss - managed) : 0;
 	atomic_fetch_add(&s->job->unmanaged, now - s->unmanaged);
 	s->unmanaged = now;
 	s->c.unmanaged = (uint64_t)now;
+}
+
+void session_tell_other(struct session *s)
+{
+	uint64_t resident;
+
+	if (!atomic_load(&s->beside))
+		return;
+	pthread_mutex_lock(&s->lock);
+	resident = s->c.resident;
+	pthread_mutex_unlock(&s->lock);
+	set_other(s, true, resident);
 }
 
 static void fill_counters(struct session *s, struct flp_counters *ret)

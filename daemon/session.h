@@ -76,6 +76,10 @@ struct session {
 	struct flp_counters c;
 	struct hist latency;
 	int64_t unmanaged;		/* bytes that are charged to the job */
+	/* A process where the preload library has an agent and libfaultline another has two sessions. One
+	 * of them counts what is not managed: the preload library's. */
+	_Atomic bool beside;		/* libfaultline's: there is such another */
+	_Atomic uint64_t beside_bytes;	/* the preload library's: what is resident of the other */
 	bool draining;			/* the daemon stops: let go of everything */
 	uint64_t will_start, will_end;	/* WILLNEED: still to be brought in */
 
@@ -115,6 +119,8 @@ bool session_finish(struct worker *w, struct session *s);
 void session_gone(struct session *s);
 /* The agent's sample of the process's size, as what is not managed. Any thread, lock held. */
 void session_sample(struct session *s);
+/* Where the process has two sessions: tell the other how much is resident here. No lock held. */
+void session_tell_other(struct session *s);
 /* So much of what the last sample counted as not managed is charged as resident now. */
 void session_adopted(struct session *s, uint64_t bytes);
 
