@@ -64,6 +64,8 @@ check_PROGRAMS += %D%/functional/holder
 	%D%/util-daemon.h \
 	$(NULL)
 %C%_functional_library_LDADD = $(LDADD) libclient/libfaultline.la
+check_PROGRAMS += %D%/functional/beside
+%C%_functional_beside_LDADD = libclient/libfaultline.la
 # With the library's own files, to look inside.
 %C%_unit_test_connection_SOURCES = %D%/unit/test-connection.c $(LIBFAULTLINE_FILES)
 %C%_unit_test_connection_LDADD = $(LIBFAULTLINE_LIBS) %D%/libharness.la $(CUNIT_LIBS) $(BSD_LIBS)

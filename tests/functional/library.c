@@ -800,6 +800,33 @@ static void the_environment_says_where_to_go(void)
 	clear_stage();
 }
 
+/* As faultline run starts it: two agents in one process, each with memory of its own. */
+static void beside_the_preload_library_each_manages_its_own(void)
+{
+	struct flp_job_create job = daemon_job(BUDGET);
+	const char *build = getenv("FAULTLINE_BUILDDIR"), *preload = getenv("FAULTLINE_PRELOAD");
+	char program[512];
+	int status;
+	pid_t pid;
+
+	daemon_start(&d, &job);
+	t_assert(build && preload);
+	snprintf(program, sizeof(program), "%s/tests/functional/.libs/beside", build);
+	pid = t_sys(fork());
+	if (!pid) {
+		setenv(FLP_ENV_SOCKET, d.socket, 1);
+		setenv(FLP_ENV_JOB, d.token, 1);
+		setenv("LD_PRELOAD", preload, 1);
+		dup2(2, 1);
+		execl(program, program, (char *)NULL);
+		_exit(99);
+	}
+	t_eq(waitpid(pid, &status, 0), pid);
+	t_eq(status, 0);
+	t_le(daemon_status(&d).c.resident_peak, 2 * BUDGET);	/* until it is adopted, it grows */
+	daemon_stop(&d);
+}
+
 static const struct t_test memory[] = {
 	T_TIMEOUT(data_of_four_times_the_budget_comes_back_as_it_was_written, 60),
 	T(what_was_there_when_it_was_adopted_counts_as_resident),
@@ -832,6 +859,7 @@ static const struct t_test ends[] = {
 	T(after_the_daemon_is_gone_every_call_says_so),
 	T(a_process_is_in_one_job_only),
 	T(the_environment_says_where_to_go),
+	T_TIMEOUT(beside_the_preload_library_each_manages_its_own, 60),
 	{0}
 };
 
