@@ -23,6 +23,7 @@
 #define MIB		(UINT64_C(1) << 20)
 #define WARM_UNITS	2u
 #define CLEANS		4			/* extents of a pool in one look */
+#define CLEAN_STEP	24u			/* records moved in one hold of the session's lock */
 #define SPILL_UNITS	8u
 #define SPILL_RECORDS	(FLS_EXTENT / 64)
 #define TRIMS		4u			/* segments given back to the file system in one look */
@@ -62,25 +63,50 @@ static bool moved(void *ctx, const struct fls_record *r, uint64_t from, uint64_t
 	return true;
 }
 
-void spill_clean_pool(struct session *s)
+/* The extent that is most worth cleaning, if any is. lock held. */
+static struct unit *dirtiest(struct session *s)
+{
+	struct units *u = &s->pool.units;
+	uint64_t dead = u->used_bytes - u->live_bytes;
+
+	if (dead < 3 * MIB && dead < u->used_bytes / 2)
+		return NULL;
+	return dead < u->used_bytes / 6 ? NULL : units_emptiest(u, FLS_EXTENT * 3 / 4);
+}
+
+static bool clean_one(struct session *s)
 {
 	struct store_owner owner = { .is_live = is_live, .moved = moved, .ctx = s };
-	struct units *u = &s->pool.units;
+	struct clean *c = NULL;
+	struct unit *x;
+	int r;
 
-	for (int i = 0; i < CLEANS; i++) {
-		uint64_t dead = u->used_bytes - u->live_bytes;
-		struct unit *x;
-
-		if (dead < 3 * MIB && dead < u->used_bytes / 2)
-			break;
-		if (dead < u->used_bytes / 6)
-			break;
-		x = units_emptiest(u, FLS_EXTENT * 3 / 4);
-		if (!x || pool_clean(&s->pool, x, &owner))
-			break;
+	pthread_mutex_lock(&s->lock);
+	x = s->state == SESSION_ATTACHED ? dirtiest(s) : NULL;
+	r = x ? pool_clean_begin(&c, &s->pool, x) : -ENOENT;
+	pthread_mutex_unlock(&s->lock);
+	if (r)
+		return false;
+	pool_clean_read(c);
+	do {
+		pthread_mutex_lock(&s->lock);
+		r = pool_clean_step(c, &owner, CLEAN_STEP);
+		pthread_mutex_unlock(&s->lock);
+	} while (r > 0);
+	pthread_mutex_lock(&s->lock);
+	r = pool_clean_end(c);
+	if (!r)
 		s->c.compactions++;
-	}
 	pool_trim(&s->pool, WARM_UNITS);
+	reclaim_charge_pool(s);
+	pthread_mutex_unlock(&s->lock);
+	return !r;
+}
+
+void spill_clean_pool(struct session *s)
+{
+	for (int i = 0; i < CLEANS && clean_one(s); i++)
+		;
 }
 
 /* ---- transfers ---- */

@@ -20,7 +20,7 @@ struct spiller {
 	unsigned int n_writes;		/* transfers in flight */
 };
 
-/* Extents with little that lives are emptied into others. lock held. */
+/* Extents with little that lives are emptied into others. s is pinned, its lock not held. */
 void spill_clean_pool(struct session *s);
 bool spill_pool_is_full(struct job *j);
 /* Begin what there is to move for this job. */

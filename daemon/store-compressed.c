@@ -208,11 +208,18 @@ int store_walk(const void *buf, uint32_t used, store_walk_fn fn, void *ctx)
 
 /* ---- cleaning ---- */
 
-/* One cleaning of one unit: the private copy of it, out of which the live records are packed. */
+/*
+ * One cleaning of one unit: the private copy of it, out of which the live records are packed, a step at a
+ * time: whoever holds the lock holds it for a step.
+ */
 struct clean {
 	struct pool *pool;
 	const struct store_owner *owner;
 	uint32_t unit;				/* the one that is cleaned */
+	uint32_t used;				/* bytes of it */
+	uint32_t at;				/* how far the walk has come */
+	uint32_t base, limit;			/* of this step: where it began, records at most */
+	int error;
 	uint32_t packed;			/* bytes of live records at the start of buf */
 	uint32_t n;				/* ... and their number */
 	uint32_t from[FLS_EXTENT / RECORD_MIN];	/* where each of them was in the unit */
@@ -246,6 +253,11 @@ static int pack(void *ctx, uint32_t offset, const struct fls_record *r)
 	struct clean *c = ctx;
 	uint32_t size = store_record_size(r->len);
 
+	if (!c->limit)
+		return 1;
+	c->limit--;
+	offset += c->base;
+	c->at = offset + size;
 	if (!c->owner->is_live(c->owner->ctx, r, unit_start(c->unit) + offset))
 		return 0;
 	memmove(c->buf + c->packed, r, size);
@@ -355,46 +367,71 @@ static int move_packed(struct clean *c)
 	return r;
 }
 
-static int clean_held(struct pool *p, const struct unit *x, const struct store_owner *owner)
+int pool_clean_begin(struct clean **ret, struct pool *p, struct unit *x)
 {
-	_cleanup_free_ struct clean *c = NULL;
-	int r;
+	struct clean *c = malloc(sizeof(*c));
 
-	if (!x->live)
-		return 0;
-	c = malloc(sizeof(*c));
 	if (!c)
 		return -ENOMEM;
 	c->pool = p;
-	c->owner = owner;
 	c->unit = units_index(&p->units, x);
-	c->packed = c->n = 0;
+	c->used = x->used;
+	c->at = 0;
+	c->error = 0;
+	units_hold(&p->units, c->unit);
+	*ret = c;
+	return 0;
+}
 
-	r = read_unit(c, x->used);
-	if (r < 0)
-		return r;
-	r = store_walk(c->buf, x->used, pack, c);
-	if (r < 0)
-		return r;
+void pool_clean_read(struct clean *c)
+{
+	c->error = read_unit(c, c->used);
+}
+
+int pool_clean_step(struct clean *c, const struct store_owner *owner, uint32_t records)
+{
+	struct pool *p = c->pool;
+
+	if (c->error || c->at >= c->used || !p->units.unit[c->unit].live)
+		return c->error;
+	c->owner = owner;
+	c->packed = c->n = 0;
+	c->base = c->at;
+	c->limit = records;
+	c->error = store_walk(c->buf + c->base, c->used - c->base, pack, c);
+	if (c->error >= 0)
+		c->error = move_packed(c);
+	return c->error ? c->error : c->at < c->used;
+}
+
+int pool_clean_end(struct clean *c)
+{
+	struct units *u = &c->pool->units;
+	int r = c->error;
+
 	/*
-	 * A forged header made the walk step over something that lives: moving the rest would win
-	 * nothing. Or the owner believed more than the accounts know: they come first.
+	 * A forged header made the walk step over something that lives: it cannot be found by walking, and
+	 * trying again would win nothing.
 	 */
-	if (c->packed != x->live)
-		return -EBADMSG;
-	return move_packed(c);
+	if (!r && c->at >= c->used && u->unit[c->unit].live)
+		r = -EBADMSG;
+	if (r == -EBADMSG)
+		units_lose(u, c->unit);
+	else
+		units_release(u, c->unit);
+	free(c);
+	return r;
 }
 
 int pool_clean(struct pool *p, struct unit *x, const struct store_owner *owner)
 {
-	uint32_t i = units_index(&p->units, x);
-	int r;
+	struct clean *c;
+	int r = pool_clean_begin(&c, p, x);
 
-	units_hold(&p->units, i);
-	r = clean_held(p, x, owner);
-	if (r == -EBADMSG)
-		units_lose(&p->units, i);
-	else
-		units_release(&p->units, i);
-	return r;
+	if (r < 0)
+		return r;
+	pool_clean_read(c);
+	while (pool_clean_step(c, owner, UINT32_MAX) > 0)
+		;
+	return pool_clean_end(c);
 }

@@ -163,6 +163,16 @@ struct store_owner {
  * scribbled on it; what could not be read is left where it is, and the unit is not offered again.
  * -ENOMEM, -EIO: try again. All leave every page readable as before. */
 int pool_clean(struct pool *p, struct unit *x, const struct store_owner *owner);
+/*
+ * The same in steps, for whoever must not hold the pool's lock for long: begin, step and end under the
+ * lock, read without it. A step moves at most so many records: 1, there is more; 0, all is done; or the
+ * error that end returns. x is held from begin to end, and the pool must not go meanwhile.
+ */
+struct clean;
+int  pool_clean_begin(struct clean **ret, struct pool *p, struct unit *x);	/* 0, -ENOMEM */
+void pool_clean_read(struct clean *c);
+int  pool_clean_step(struct clean *c, const struct store_owner *owner, uint32_t records);
+int  pool_clean_end(struct clean *c);		/* as pool_clean(); c is gone */
 
 /* ---- the swap file of one job (store-swap.c) ---- */
 

@@ -267,7 +267,7 @@ static void sort_sorts_the_same(void)
 
 static void python3_builds_the_same_index(void)
 {
-	COMPARE(32, python(), "-c",
+	COMPARE(16, python(), "-c",
 		"import sys\n"
 		"index = {}\n"
 		"for n, line in enumerate(sys.stdin.buffer):\n"
