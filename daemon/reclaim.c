@@ -291,12 +291,11 @@ static uint32_t pick_slot(struct session *s, uint32_t most, uint32_t rest)
 	return slot->n;
 }
 
-static bool may_pick(const struct session *s)
+static bool may_evict(const struct session *s)
 {
 	const struct reclaim *r = &s->reclaim;
 
-	return s->state == SESSION_ATTACHED && !r->refused && !r->held && !r->drain &&
-	       worker_now() >= r->resume_ns;
+	return s->state == SESSION_ATTACHED && !r->refused && !r->held && !r->drain;
 }
 
 /* Extents for the agent to write to, ahead of its need. */
@@ -328,7 +327,7 @@ void reclaim_pick(struct session *s)
 	int64_t want;
 	uint32_t n;
 
-	if (!may_pick(s))
+	if (!may_evict(s) || worker_now() < s->reclaim.resume_ns)
 		return;
 	want = wanted_out(s);
 	if (want <= 0)
@@ -353,7 +352,7 @@ void reclaim_range(struct session *s, uint64_t start, uint64_t end)
 				     (uint32_t)min((to - va) / FLS_PAGE, (uint64_t)RUN_PAGES));
 	}
 	grant_extents(s);
-	while (may_pick(s) && pick_slot(s, FLS_SLOT_PAGES, rest))
+	while (may_evict(s) && pick_slot(s, FLS_SLOT_PAGES, rest))
 		;
 }
 
