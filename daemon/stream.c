@@ -81,3 +81,13 @@ void stream_brought(struct stream *s, uint32_t index, int32_t stride, uint32_t n
 	s->brought = (uint16_t)n;
 	s->next = (uint32_t)((int64_t)index + (int64_t)stride * n);
 }
+
+void stream_read(struct faults *f, uint32_t bo, uint32_t index, uint32_t n)
+{
+	for (unsigned int i = 0; i < FAULT_STREAMS; i++) {
+		struct stream *s = &f->stream[i];
+
+		if (s->used && s->bo == bo && s->stride && s->last == index)
+			stream_brought(s, index, s->stride, n);
+	}
+}

@@ -22,6 +22,9 @@ struct stream_hint {
 
 /* A fault at this page; most: the widest window. */
 void stream_fault(struct faults *f, uint32_t bo, uint32_t index, uint32_t most, struct stream_hint *ret);
+/* The same, told later by whoever read them: for the stream whose last fault was at index, if it is
+ * still known. */
+void stream_read(struct faults *f, uint32_t bo, uint32_t index, uint32_t n);
 /* So many pages, the faulting one included, were brought in for it. */
 void stream_brought(struct stream *s, uint32_t index, int32_t stride, uint32_t n);
 

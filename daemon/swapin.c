@@ -13,6 +13,7 @@
 #include "daemon/log.h"
 #include "daemon/reclaimer.h"
 #include "daemon/session.h"
+#include "daemon/stream.h"
 #include "daemon/swapin.h"
 #include "daemon/uffd.h"
 #include "daemon/worker.h"
@@ -178,10 +179,14 @@ static void done(struct swap_read *read, int result)
 	GATE(GATE_DAEMON_SWAP_READ);
 	pthread_mutex_lock(&s->lock);
 	if (s->state == SESSION_ATTACHED) {
+		uint32_t k = 1;
+
 		if (finish_page(x, result))
-			for (uint32_t k = 1; k < x->n; k++)
-				if (!finish_neighbour(x, (int64_t)x->index + (int64_t)x->stride * k))
-					break;
+			while (k < x->n &&
+			       finish_neighbour(x, (int64_t)x->index + (int64_t)x->stride * k))
+				k++;
+		if (x->waited_for)
+			stream_read(&s->faults, x->bo->id, x->index, k);
 	} else {
 		give_up(x);
 	}
