@@ -539,13 +539,21 @@ void evict(uint64_t va, uint64_t pages)
 	t_assert(ask(FLP_ADVISE, &advise, FLP_OK, NULL, 0));
 }
 
-void evict_all(uint64_t va, uint64_t pages)
-{
-	evict(va, pages);
-	t_until_s(pages_of(va, pages).stored == pages, WAIT_S);
-}
-
 void evict_ended(void)
 {
 	t_until_s(!counters().staging, WAIT_S);
+}
+
+void evict_all(uint64_t va, uint64_t pages)
+{
+	uint64_t deadline = t_deadline_(WAIT_S);
+
+	/* What there was no room for came back. */
+	for (evict(va, pages); pages_of(va, pages).stored != pages; evict(va, pages)) {
+		evict_ended();
+		if (pages_of(va, pages).stored == pages)
+			return;
+		if (!t_pause_(deadline))
+			t_fail("%d of %d pages could be evicted", (int)pages_of(va, pages).stored, (int)pages);
+	}
 }

@@ -185,9 +185,9 @@ static uint64_t discarded_while_filling(bool remembered)
 		rule_off(RULE_REMEMBER_DISCARD);
 	va = fresh(1, 1);
 	evict_all(va, 1);
-	full = fresh(1024, NOISE);		/* an extent goes on to the file when it is full */
-	evict_all(full, 1024);
-	t_until(counters().swap_pages >= 512 * PAGE);
+	full = fresh(2048, NOISE);		/* an extent goes on to the file when it is full */
+	evict_all(full, 2048);
+	t_until(counters().swap_pages >= 1536 * PAGE);
 	hold(GATE_DAEMON_FILE_READ);
 	begin(A, step_nonzero, va, 1, 0, 0);
 	wait_held(GATE_DAEMON_FILE_READ);
