@@ -302,21 +302,36 @@ static const char *describe(int error, const char *text)
 	}
 }
 
-int connection_call(struct faultline *ctx, const char *what, enum flp_type type, const void *body,
-		    enum flp_type want, void *ret_record, size_t size)
+static int call_and_copy(struct faultline *ctx, enum flp_type type, const void *body, enum flp_type want,
+			 void *ret_record, size_t size, struct answer *a)
 {
-	struct answer a = { .result = 0 };
 	_uncancelled_;
 	int r;
 
-	r = call_until(ctx, CONTEXT_CONNECTED, type, body, want, NO_DEADLINE, &a);
+	*a = (struct answer){ .result = 0 };
+	r = call_until(ctx, CONTEXT_CONNECTED, type, body, want, NO_DEADLINE, a);
 	if (!r)
-		r = a.result;
-	if (r)
-		return context_fail(ctx, r, "%s: %s", what, describe(r, a.text));
-	if (ret_record)
-		memcpy(ret_record, &a.record, size);
-	return 0;
+		r = a->result;
+	if (!r && ret_record)
+		memcpy(ret_record, &a->record, size);
+	return r;
+}
+
+int connection_call(struct faultline *ctx, const char *what, enum flp_type type, const void *body,
+		    enum flp_type want, void *ret_record, size_t size)
+{
+	struct answer a;
+	int r = call_and_copy(ctx, type, body, want, ret_record, size, &a);
+
+	return r ? context_fail(ctx, r, "%s: %s", what, describe(r, a.text)) : 0;
+}
+
+int connection_knows(struct faultline *ctx, uint64_t addr)
+{
+	const struct flp_range m = { .addr = addr, .len = FL_PAGE_SIZE };
+	struct answer a;
+
+	return call_and_copy(ctx, FLP_RANGE_STAT, &m, FLP_RANGE_STATUS, NULL, 0, &a);
 }
 
 /* ---- connecting ---- */

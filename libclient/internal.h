@@ -94,12 +94,17 @@ void connection_close(struct faultline *ctx);
  */
 int  connection_call(struct faultline *ctx, const char *what, enum flp_type type, const void *body,
 		     enum flp_type want, void *ret_record, size_t size);
+/* Does the daemon know of a managed page there? 0: yes; -EINVAL: no; -errno. Keeps no text. */
+int  connection_knows(struct faultline *ctx, uint64_t addr);
 
 /* ---- process.c ---- */
 
 /* The agent of this process, for this context's daemon and job. 0 or -errno, with its text kept. */
 int  process_start_agent(struct faultline *ctx);
-/* Have the agent manage a range, or let go of it, and keep the list of regions. -errno. */
+/*
+ * Have the agent manage a range, or let go of it, and keep the list of regions. -errno. When they return 0
+ * the daemon knows: what is asked of it next is about the range as it is now.
+ */
 int  process_adopt(struct faultline_region *region);
 int  process_release(struct faultline_region *region);
 /* Any region of ctx that is left, or NULL. */

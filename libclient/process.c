@@ -5,8 +5,8 @@
  * However many contexts there are, they share one agent, and so one daemon and one job. One lock orders
  * whoever gives the agent something to do, and forks: a range that is adopted or let go of while
  * everything is being held resident for a fork would be neither here nor there. It is held while the
- * daemon brings a region back; that needs no other thread of the process, and no signal handler runs on
- * the thread that holds it. No page of the caller's is touched under it.
+ * daemon brings a region back and takes note of it. That needs no other thread of the process; no signal
+ * handler runs on the thread that holds it, and no page of the caller's is touched under it.
  *
  * In a child of fork(2) there is no agent. The list is still there, with the handles of the parent's
  * regions, which can only be freed.
@@ -15,10 +15,16 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "common/align.h"
 #include "libclient/agent.h"
 #include "libclient/internal.h"
+
+#define KNOWN_NS	UINT64_C(10000000000)
+#define PAUSE_NS	50000
+#define PAUSE_MAX_NS	2000000
 
 static struct {
 	pthread_mutex_t lock;
@@ -134,13 +140,57 @@ static bool overlaps_another(const struct faultline_region *region)
 	return false;
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/*
+ * The agent tells the daemon of a range by one way, and calls on it go by another: wait until the daemon
+ * has heard of it. until: what it says then, 0 or -EINVAL.
+ */
+static int wait_known(const struct faultline_region *region, int until)
+{
+	struct timespec pause = { .tv_nsec = PAUSE_NS };
+	uint64_t end = now_ns() + KNOWN_NS;
+	int r;
+
+	for (;;) {
+		r = connection_knows(region->ctx, region->addr);
+		if (r == until)
+			return 0;
+		if (r && r != -EINVAL)
+			return r;
+		if (now_ns() > end)
+			return -ETIMEDOUT;
+		nanosleep(&pause, NULL);
+		pause.tv_nsec = min(pause.tv_nsec * 2, (long)PAUSE_MAX_NS);
+	}
+}
+
+/* Not known in time: nobody would serve it. When it cannot be let go of either, there is no daemon. */
+static int adopt(struct faultline_region *region)
+{
+	int r = agent_adopt(region->addr, region->len);
+
+	if (r)
+		return r;
+	r = wait_known(region, 0);
+	if (r)
+		(void)agent_release(region->addr, region->len);
+	return r;
+}
+
 int process_adopt(struct faultline_region *region)
 {
 	sigset_t mask;
 	int r;
 
 	process_lock(&mask);
-	r = overlaps_another(region) ? -EBUSY : agent_adopt(region->addr, region->len);
+	r = overlaps_another(region) ? -EBUSY : adopt(region);
 	if (!r)
 		LIST_INSERT_HEAD(&process.regions, region, link);
 	process_unlock(&mask);
@@ -157,8 +207,10 @@ int process_release(struct faultline_region *region)
 	/* Unmapped, or mapped anew as something else: there is nothing left to let go of. */
 	if (r == -EINVAL || r == -ENOMEM)
 		r = 0;
-	if (!r)
+	if (!r) {
 		LIST_REMOVE(region, link);
+		(void)wait_known(region, -EINVAL);
+	}
 	process_unlock(&mask);
 	return r;
 }

@@ -10,16 +10,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/align.h"
 #include "libclient/internal.h"
 
 #define REGION_MAX	(UINT64_C(64) << 30)	/* bytes of one buffer object of the daemon */
-#define KNOWN_NS	UINT64_C(10000000000)	/* until the daemon knows what was adopted */
-#define KNOWN_PAUSE_NS	50000
-#define KNOWN_PAUSE_MAX	2000000
 
 _Static_assert(FAULTLINE_ADVICE_NORMAL == FLP_ADVICE_NORMAL &&
 	       FAULTLINE_ADVICE_SEQUENTIAL == FLP_ADVICE_SEQUENTIAL &&
@@ -184,57 +180,15 @@ static int adopt_failed(struct faultline *ctx, int error)
 		return context_fail(ctx, error, "region_adopt: a part of it is managed already");
 	case -ENOTCONN:
 		return context_fail(ctx, error, "region_adopt: the daemon is gone");
+	case -EAGAIN:
+		return context_fail(ctx, error, "region_adopt: too many threads wait for answers on this "
+				    "context");
+	case -ETIMEDOUT:
+		return context_fail(ctx, error, "region_adopt: the daemon did not take it over");
 	default:
 		return context_fail(ctx, error, "region_adopt: the kernel refused: %s",
 				    strerrordesc_np(-error));
 	}
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-/*
- * The agent tells the daemon of the range by one way, and calls on it go by another: wait until it is
- * known there, or the first of them would be told that there is no such range.
- */
-static int wait_known(struct faultline_region *region)
-{
-	const struct flp_range m = { .addr = region->addr, .len = FL_PAGE_SIZE };
-	struct timespec pause = { .tv_nsec = KNOWN_PAUSE_NS };
-	uint64_t end = now_ns() + KNOWN_NS;
-	struct flp_range_status st;
-	int r;
-
-	for (;;) {
-		r = connection_call(region->ctx, "region_adopt", FLP_RANGE_STAT, &m, FLP_RANGE_STATUS,
-				    &st, sizeof(st));
-		if (r != -EINVAL)
-			return r;
-		if (now_ns() > end)
-			return context_fail(region->ctx, -ETIMEDOUT,
-					    "region_adopt: the daemon did not take it over");
-		nanosleep(&pause, NULL);
-		pause.tv_nsec = min(pause.tv_nsec * 2, (long)KNOWN_PAUSE_MAX);
-	}
-}
-
-static int adopt(struct faultline_region *region)
-{
-	int r = process_adopt(region);
-
-	if (r)
-		return adopt_failed(region->ctx, r);
-	r = wait_known(region);
-	/* When it cannot be let go of either, the daemon is gone: it is managed by nobody then, and the
-	 * handle must not stay on the list. */
-	if (r && process_release(region))
-		process_forget(region);
-	return r;
 }
 
 /* Asked before anything is registered: a range that nobody serves blocks whoever touches it. */
@@ -271,10 +225,10 @@ FAULTLINE_API int faultline_region_adopt(struct faultline *ctx, void *addr, size
 	*region = (struct faultline_region){
 		.ctx = ctx, .pid = getpid(), .addr = (uint64_t)(uintptr_t)addr, .len = len,
 	};
-	r = adopt(region);
+	r = process_adopt(region);
 	if (r) {
 		own_memory_free(region, sizeof(*region));
-		return r;
+		return adopt_failed(ctx, r);
 	}
 	*ret = region;
 	return 0;

@@ -75,6 +75,8 @@ int main(void)
 	if (st.state != FAULTLINE_JOB_ACTIVE || st.sessions != 2 ||
 	    st.resident + st.unmanaged + st.pool_used > st.budget)
 		fail("the job is not within its budget", -ENOMEM);
+	if (st.unmanaged > (2 << 20))
+		fail("what one agent manages is counted by the other", -ENOMEM);
 	/* Twice the budget were written to it: the preload library has it. */
 	r = faultline_region_adopt(ctx, left, SIZE, 0, &other);
 	if (r != -EBUSY)

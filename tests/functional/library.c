@@ -412,6 +412,22 @@ static void what_is_adopted_already_is_refused(void)
 	munmap(p, SMALL);
 }
 
+/* The range goes to the daemon by way of the agent, calls on it by way of the connection. */
+static void what_was_adopted_is_known_at_once(void)
+{
+	uint8_t *p = map(SMALL);
+
+	set_stage();
+	for (int i = 0; i < 300; i++) {
+		struct faultline_region *r = adopt(p, SMALL);
+
+		t_ok(faultline_region_try_reserve(r));
+		t_ok(faultline_region_release(r));
+	}
+	clear_stage();
+	munmap(p, SMALL);
+}
+
 /* ---- reservations ---- */
 
 static void who_touches_a_reserved_page_waits_until_it_is_unreserved(void)
@@ -836,6 +852,7 @@ static const struct t_test memory[] = {
 	T(every_advice_is_taken),
 	T(what_is_not_private_anonymous_memory_is_refused),
 	T(what_is_adopted_already_is_refused),
+	T(what_was_adopted_is_known_at_once),
 	{0}
 };
 
