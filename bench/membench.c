@@ -529,13 +529,19 @@ static uint64_t amount_join(const struct bench *b)
 
 static void verify_join(struct bench *b)
 {
+	static const struct bench_row empty;
 	uint64_t i, keys = 0;
 
 	for (i = 0; i < b->n_rows; i++)
 		if (bench_row_check(&b->rows[i]) != b->rows[i].check)
 			die("row %" PRIu64 " is not as it was made", i);
-	for (i = 0; i < b->n_slots; i++)
-		keys += b->table[i].id != 0;
+	for (i = 0; i < b->n_slots; i++) {
+		const struct bench_row *row = &b->table[i];
+
+		if (row->id ? bench_row_check(row) != row->check : memcmp(row, &empty, sizeof(empty)))
+			die("slot %" PRIu64 " is not as it was made", i);
+		keys += row->id != 0;
+	}
 	if (keys != b->n_keys)
 		die("%" PRIu64 " keys were put in, %" PRIu64 " are there", b->n_keys, keys);
 }
