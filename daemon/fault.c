@@ -45,7 +45,7 @@
 
 #define EXTEND_BYTES	(UINT64_C(16) << 20)	/* of a region that grew; more than there is does no harm */
 #define FIRST_PART	8u			/* pages of a window before the thread runs again */
-#define BACKOFF_MIN_US	50u
+#define BACKOFF_MIN_US	20u
 #define BACKOFF_MAX_US	2000u
 #define BATCHES		4			/* of one visit: others wait too */
 
@@ -141,6 +141,22 @@ static void defer(struct session *s, struct fault *f)
 	all->retry_ns = worker_now() + all->backoff_us * UINT64_C(1000);
 	worker_retry_at(s->home, all->retry_ns);
 	wait_on(s, &all->deferred, f);
+}
+
+/*
+ * An event has been read, which may be the one that is in the way: what is deferred need not wait for
+ * longer than its thread takes to run again. It is not tried at once: the thread has only been woken.
+ */
+static void hurry_deferred(struct session *s, uint64_t now)
+{
+	struct faults *all = &s->faults;
+	uint64_t soon = now + BACKOFF_MIN_US * UINT64_C(1000);
+
+	all->backoff_us = 0;
+	if (TAILQ_EMPTY(&all->deferred) || all->retry_ns <= soon)
+		return;
+	all->retry_ns = soon;
+	worker_retry_at(s->home, soon);
 }
 
 void fault_park(struct session *s, struct fault *f)
@@ -822,14 +838,18 @@ static void apply_batch(struct worker *w, struct session *s, unsigned int n)
 {
 	const struct uffd_msg *m = s->table.events;
 	uint64_t now = worker_now();
-	bool first = RULE(RULE_EVENTS_BEFORE_FAULTS);
+	bool first = RULE(RULE_EVENTS_BEFORE_FAULTS), any = false;
 
 	for (unsigned int i = 0; i < n; i++) {
-		if (m[i].event != UFFD_EVENT_PAGEFAULT)
+		if (m[i].event != UFFD_EVENT_PAGEFAULT) {
 			apply_event(s, &m[i]);
-		else if (!first)
+			any = true;
+		} else if (!first) {
 			take_fault(w, s, &m[i], now);
+		}
 	}
+	if (any)
+		hurry_deferred(s, now);
 	ctl_unlock(s);
 	for (unsigned int i = 0; first && i < n; i++)
 		take_fault(w, s, &m[i], now);
@@ -860,9 +880,13 @@ static int read_batch(struct worker *w, struct session *s)
 
 void fault_serve(struct worker *w, struct session *s)
 {
-	for (int i = 0; i < BATCHES && read_batch(w, s) > 0; i++)
+	int i;
+
+	for (i = 0; i < BATCHES && read_batch(w, s) > 0; i++)
 		fault_run_ready(w, s);
 	fault_run_ready(w, s);
+	if (i == BATCHES)		/* the poll does not tell of what is left */
+		worker_kick(s);
 }
 
 /* ---- bringing back ---- */

@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -86,7 +87,10 @@ void worker_retry_at(struct worker *w, uint64_t ns)
 
 static int epoll_session(struct worker *w, struct session *s, int op)
 {
-	struct epoll_event uffd = { .events = EPOLLIN, .data.u64 = (uintptr_t)s | TAG_UFFD };
+	/* Told once: while the agent has the lock, events stay unread, and its kick says when to go on. */
+	struct epoll_event uffd = {
+		.events = EPOLLIN | EPOLLET, .data.u64 = (uintptr_t)s | TAG_UFFD,
+	};
 	struct epoll_event kick = { .events = EPOLLIN, .data.u64 = (uintptr_t)s | TAG_KICK };
 
 	if (epoll_ctl(w->epfd, op, s->uffd, &uffd) < 0)
@@ -343,6 +347,7 @@ static void *worker_main(void *arg)
 	cpu_set_t set;
 
 	self = w;
+	prctl(PR_SET_TIMERSLACK, 1);	/* a retry is due in microseconds */
 	CPU_ZERO(&set);
 	CPU_SET(w->cpu, &set);
 	worker_short_slice();

@@ -35,6 +35,8 @@
 
 #define PM_PRESENT	(UINT64_C(1) << 63)
 #define PM_SWAPPED	(UINT64_C(1) << 62)
+#define EVENT_TRIES	4
+#define EVENT_PAUSE_US	20
 #define MOST_PAYLOAD	3072		/* above it compressing is not worth the decoding */
 
 static uint8_t *s1_page(const struct agent *a, uint32_t slot, uint32_t i)
@@ -106,8 +108,9 @@ static bool move_run(struct agent *a, uint32_t slot, uint64_t va, uint32_t i, ui
 	return true;
 }
 
-/* The pages of want, in runs of adjacent addresses. Under the lock. */
-static uint64_t move_out(struct agent *a, uint32_t slot, uint64_t want, uint64_t *busy)
+/* The pages of want, in runs of adjacent addresses; *again: those that an event stands in the way of.
+ * Under the lock. */
+static uint64_t move_out(struct agent *a, uint32_t slot, uint64_t want, uint64_t *busy, uint64_t *again)
 {
 	const struct fls_slot *s = &a->mem->slots[slot];
 	uint64_t moved = 0;
@@ -120,8 +123,10 @@ static uint64_t move_out(struct agent *a, uint32_t slot, uint64_t want, uint64_t
 		while (i + n < FLS_SLOT_PAGES && (want >> (i + n) & 1) &&
 		       s->page[i + n].va == s->page[i].va + (uint64_t)n * FLS_PAGE)
 			n++;
-		if (!move_run(a, slot, s->page[i].va, i, n, &moved, busy))
+		if (!move_run(a, slot, s->page[i].va, i, n, &moved, busy)) {
+			*again = want >> i << i & ~moved & ~*busy;
 			break;
+		}
 		i += n - 1;
 	}
 	return moved;
@@ -153,19 +158,35 @@ static uint64_t move_on(struct agent *a, uint32_t slot, uint64_t want)
 	return stuck;
 }
 
-static uint64_t out_under_lock(struct agent *a, uint32_t slot, uint64_t want, uint64_t *busy)
+static uint64_t out_under_lock(struct agent *a, uint32_t slot, uint64_t want, uint64_t *busy, uint64_t *again)
 {
 	uint64_t moved = 0;
 
+	*again = 0;
 	GATE(GATE_AGENT_BEFORE_LOCK);
 	if (RULE(RULE_LOCK) && !agent_lock(a))
 		return 0;
 	if (epoch_is(a, &a->mem->slots[slot])) {
 		GATE(GATE_AGENT_BEFORE_MOVE1);
-		moved = move_out(a, slot, want, busy);
+		moved = move_out(a, slot, want, busy, again);
 	}
 	if (RULE(RULE_LOCK))
 		agent_unlock(a);
+	return moved;
+}
+
+/*
+ * An event anywhere in the process is in the way from before it can be read until the thread behind it
+ * has run again: microseconds, as a rule. The slot's epoch says whether it was of these pages.
+ */
+static uint64_t out(struct agent *a, uint32_t slot, uint64_t want, uint64_t *busy)
+{
+	uint64_t again, moved = out_under_lock(a, slot, want, busy, &again);
+
+	for (int i = 0; again && i < EVENT_TRIES; i++) {
+		sys_sleep_us(EVENT_PAUSE_US);
+		moved |= out_under_lock(a, slot, again, busy, &again);
+	}
 	return moved;
 }
 
@@ -176,12 +197,12 @@ static uint64_t out_under_lock(struct agent *a, uint32_t slot, uint64_t want, ui
 static uint64_t retry_busy(struct agent *a, uint32_t slot, uint64_t busy)
 {
 	const struct fls_slot *s = &a->mem->slots[slot];
-	uint64_t ready = 0, again = 0;
+	uint64_t ready = 0, busy_still = 0;
 
 	for (uint32_t i = 0; i < FLS_SLOT_PAGES; i++)
 		if ((busy >> i & 1) && !sys_madvise(s->page[i].va, FLS_PAGE, MADV_POPULATE_WRITE))
 			ready |= UINT64_C(1) << i;
-	return ready ? out_under_lock(a, slot, ready, &again) : 0;
+	return ready ? out(a, slot, ready, &busy_still) : 0;
 }
 
 /*
@@ -508,7 +529,7 @@ void agent_evict(struct agent *a, uint32_t slot)
 	uint64_t all = n == 64 ? ~UINT64_C(0) : (UINT64_C(1) << n) - 1;
 	uint64_t moved, busy = 0, stuck = 0, full, gone = 0;
 
-	moved = a->unmarked ? 0 : out_under_lock(a, slot, all, &busy);
+	moved = a->unmarked ? 0 : out(a, slot, all, &busy);
 	if (busy)
 		moved |= retry_busy(a, slot, busy);
 	GATE(GATE_AGENT_BETWEEN_MOVES);

@@ -721,6 +721,7 @@ static int agent_main(void *arg)
 	drop_capabilities();
 	attr.nice = (int32_t)(20 - sys2(SYS_getpriority, 0, 0));
 	sys3(SYS_sched_setattr, 0, &attr, 0);
+	sys5(SYS_prctl, PR_SET_TIMERSLACK, 1, 0, 0, 0);
 	sys3(SYS_sched_getaffinity, 0, sizeof(a->cpus), a->cpus);
 	r = attach(a, &sh->config);
 	if (!r) {
