@@ -388,6 +388,29 @@ void pool_clean_read(struct clean *c)
 	c->error = read_unit(c, c->used);
 }
 
+/* store_walk_fn: how much lives, all in all. */
+static int weigh(void *ctx, uint32_t offset, const struct fls_record *r)
+{
+	struct clean *c = ctx;
+
+	if (c->owner->is_live(c->owner->ctx, r, unit_start(c->unit) + offset))
+		c->packed += store_record_size(r->len);
+	return 0;
+}
+
+/*
+ * Before anything moves: does what the walk finds agree with the accounts? If not, a forged header made it
+ * step over something that lives, or the owner believes more than the accounts know: they come first.
+ */
+static int check_unit(struct clean *c)
+{
+	int r;
+
+	c->packed = 0;
+	r = store_walk(c->buf, c->used, weigh, c);
+	return r < 0 || c->packed != c->pool->units.unit[c->unit].live ? -EBADMSG : 0;
+}
+
 int pool_clean_step(struct clean *c, const struct store_owner *owner, uint32_t records)
 {
 	struct pool *p = c->pool;
@@ -395,6 +418,10 @@ int pool_clean_step(struct clean *c, const struct store_owner *owner, uint32_t r
 	if (c->error || c->at >= c->used || !p->units.unit[c->unit].live)
 		return c->error;
 	c->owner = owner;
+	if (!c->at)
+		c->error = check_unit(c);
+	if (c->error)
+		return c->error;
 	c->packed = c->n = 0;
 	c->base = c->at;
 	c->limit = records;
@@ -409,10 +436,7 @@ int pool_clean_end(struct clean *c)
 	struct units *u = &c->pool->units;
 	int r = c->error;
 
-	/*
-	 * A forged header made the walk step over something that lives: it cannot be found by walking, and
-	 * trying again would win nothing.
-	 */
+	/* What still lives cannot be found by walking: trying again would win nothing. */
 	if (!r && c->at >= c->used && u->unit[c->unit].live)
 		r = -EBADMSG;
 	if (r == -EBADMSG)
