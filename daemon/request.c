@@ -203,8 +203,10 @@ static struct flp_job_create fill_in(const struct config *config, const struct f
 {
 	struct flp_job_create all = *m;
 
+	/* Without a swap file the pool is all there is: only what it takes to work in is kept from it. */
 	if (all.pool_max == UINT64_MAX)
-		all.pool_max = config_pool_max(config, all.budget);
+		all.pool_max = all.flags & FLP_JOB_NO_SWAP ? all.budget - all.budget / 8 :
+			       config_pool_max(config, all.budget);
 	if (all.prefetch == UINT32_MAX)
 		all.prefetch = config->prefetch;
 	if (!(all.flags & FLP_JOB_OWN_SWAP))
