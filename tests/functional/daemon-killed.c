@@ -19,8 +19,8 @@
 #define MIB	(UINT64_C(1) << 20)
 #define CLIENTS	3
 
-/* How many threads of it sleep for a page. */
-static int blocked_threads(pid_t pid)
+/* How many threads of it sleep there in the kernel. */
+static int threads_in(pid_t pid, const char *function)
 {
 	char path[300], text[64];
 	struct dirent *e;
@@ -40,10 +40,19 @@ static int blocked_threads(pid_t pid)
 		if (fd >= 0)
 			close(fd);
 		text[r > 0 ? r : 0] = '\0';
-		n += strstr(text, "handle_userfault") != NULL;
+		n += strstr(text, function) != NULL;
 	}
 	closedir(dir);
 	return n;
+}
+
+/* So many wait for a page, and go on waiting when the agent has noticed that the daemon is gone: from then
+ * on it does nothing but sleep. */
+static void expect_blocked(pid_t pid, int threads)
+{
+	t_until(threads_in(pid, "handle_userfault") == threads);
+	t_until(threads_in(pid, "nanosleep") == 1);
+	t_eq(threads_in(pid, "handle_userfault"), threads);
 }
 
 static bool says_something(const struct in_job *p)
@@ -76,7 +85,7 @@ static void who_looks_at_what_is_out_blocks(void)
 	for (int i = 0; i < CLIENTS; i++)
 		t_eq(write(p[i].in, "x", 1), 1);
 	for (int i = 0; i < CLIENTS; i++) {
-		t_until(blocked_threads(p[i].pid) == 1);
+		expect_blocked(p[i].pid, 1);
 		t_assert(!says_something(&p[i]));
 		in_job_kill(&p[i]);
 	}
@@ -96,7 +105,7 @@ static void who_is_at_work_blocks(void)
 		in_job_start(&p, &d, argv);
 		t_until_s(daemon_status(&d).c.refaults > 1000 + t_random_below(10000), 30);
 		daemon_kill(&d);
-		t_until(blocked_threads(p.pid) == 4);
+		expect_blocked(p.pid, 4);
 		t_assert(!says_something(&p));
 		in_job_kill(&p);
 	}
