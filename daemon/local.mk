@@ -50,6 +50,8 @@ noinst_LTLIBRARIES += %D%/libdaemon.la
 	%D%/state.h \
 	%D%/store-compressed.c \
 	%D%/store-internal.h \
+	%D%/store-holes.c \
+	%D%/store-holes.h \
 	%D%/store-swap.c \
 	%D%/store-unit.c \
 	%D%/store.h \

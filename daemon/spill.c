@@ -67,11 +67,16 @@ static bool moved(void *ctx, const struct fls_record *r, uint64_t from, uint64_t
 static struct unit *dirtiest(struct session *s)
 {
 	struct units *u = &s->pool.units;
-	uint64_t dead = u->used_bytes - u->live_bytes;
+	uint64_t used = u->used_bytes - u->slack_bytes, dead = used - u->live_bytes;
+	struct unit *x;
 
-	if (dead < 3 * MIB && dead < u->used_bytes / 2)
+	if (dead < (reclaim_is_tight(s) ? max(used / 32, MIB) : max(used / 6, 3 * MIB)))
 		return NULL;
-	return dead < u->used_bytes / 6 ? NULL : units_emptiest(u, FLS_EXTENT * 3 / 4);
+	x = units_emptiest(u, FLS_EXTENT);
+	/* Little is gained by moving much, unless there are holes elsewhere for all of it. */
+	if (x && x->live > FLS_EXTENT / 4 * 3 && dead < FLS_EXTENT + MIB / 2)
+		return NULL;
+	return x;
 }
 
 static bool clean_one(struct session *s)
@@ -170,6 +175,7 @@ static void spill_record(struct spill *x, const struct fls_record *r, uint64_t l
 		return;
 	}
 	memcpy((uint8_t *)x->write.buf + x->write.used, r, size);
+	((struct fls_record *)(void *)((uint8_t *)x->write.buf + x->write.used))->pad = 0;
 	x->from[x->n_records++] = loc;
 	x->write.used += size;
 }

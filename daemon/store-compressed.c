@@ -13,8 +13,8 @@
  *    offset depends on them alone.
  *  - The daemon writes with pwrite(), and only to the unit that it is cleaning into; its mapping
  *    is for reading.
- *  - Records of a unit lie one behind the other, each as long as its header says: so a unit can be
- *    walked. A header that cannot be one ends the walk; what is behind it can still be read, as
+ *  - Records of a unit lie one behind the other, each as long as its header says, pad included (what
+ *    a record is smaller than the hole that it was put in): so a unit can be walked. A header that cannot be one ends the walk; what is behind it can still be read, as
  *    the page tables know where it is.
  *  - Cleaning writes the new copy, tells the owner, and lets the old one go after that.
  */
@@ -34,6 +34,7 @@
 #include "daemon/store.h"
 
 #define RECORD_MIN	(sizeof(struct fls_record) + 8)
+#define PAD_MAX		128u		/* of a record that took the place of bigger ones */
 #define RECORD_MAX	((uint32_t)round_up_to(FLS_RECORD_MAX, 8))
 
 int pool_init(struct pool *p, uint64_t size)
@@ -57,6 +58,7 @@ int pool_init(struct pool *p, uint64_t size)
 	p->size = size;
 	p->map = map;
 	units_init(&p->units, (uint32_t)(size / FLS_EXTENT));
+	p->holes = calloc(1, sizeof(*p->holes));
 	return 0;
 }
 
@@ -66,6 +68,9 @@ void pool_fini(struct pool *p)
 		munmap((void *)(uintptr_t)p->map, p->size);
 	close_fd(&p->fd);
 	units_fini(&p->units);
+	if (p->holes)
+		holes_fini(p->holes);
+	free(p->holes);
 	*p = POOL_NULL;
 }
 
@@ -129,7 +134,8 @@ void pool_close(struct pool *p, uint64_t offset)
 
 void pool_kill(struct pool *p, uint64_t loc, uint32_t size)
 {
-	units_kill(&p->units, unit_of(loc), size);
+	if (!units_kill(&p->units, unit_of(loc), size) && p->holes)
+		holes_push(p->holes, &p->units, unit_of(loc), offset_in_unit(loc), size);
 }
 
 /* From here on the compiler may not look at the source again instead of at the copy. */
@@ -182,7 +188,9 @@ static uint32_t record_size(const struct fls_record *r, uint32_t room)
 
 	if (room < RECORD_MIN || !r->len || r->len > FLS_PAGE)
 		return 0;
-	size = store_record_size(r->len);
+	if (r->pad > PAD_MAX || !is_aligned(r->pad, 8))
+		return 0;
+	size = store_record_size(r->len) + r->pad;
 	return size <= room ? size : 0;
 }
 
@@ -257,10 +265,11 @@ static int pack(void *ctx, uint32_t offset, const struct fls_record *r)
 		return 1;
 	c->limit--;
 	offset += c->base;
-	c->at = offset + size;
+	c->at = offset + size + r->pad;
 	if (!c->owner->is_live(c->owner->ctx, r, unit_start(c->unit) + offset))
 		return 0;
 	memmove(c->buf + c->packed, r, size);
+	((struct fls_record *)(void *)(c->buf + c->packed))->pad = 0;
 	c->packed += size;
 	c->from[c->n++] = offset;
 	return 0;
@@ -357,11 +366,66 @@ static int move_run(struct clean *c, uint32_t *at, uint32_t *k)
 	return 0;
 }
 
+static uint32_t place_of_dead(const struct pool *p, uint64_t loc)
+{
+	struct fls_record r;
+
+	copy_out(&r, p->map + loc, sizeof(r));
+	return record_size(&r, FLS_EXTENT - offset_in_unit(loc));
+}
+
+/* Put a packed record into a hole. False: there is none that fits. */
+static bool move_to_hole(struct clean *c, uint32_t at, uint32_t from)
+{
+	struct pool *p = c->pool;
+	struct fls_record *r = (struct fls_record *)(void *)(c->buf + at);
+	uint32_t size = store_record_size(r->len), slack, place;
+	struct hole h;
+	uint64_t to;
+
+	if (!p->holes || !holes_pop(p->holes, &p->units, size, c->unit, &h, &slack))
+		return false;
+	to = unit_start(h.unit) + h.offset;
+	/* As far as the dead record's header reaches, its own pad included, or a walk would not find what is
+	 * behind it. */
+	place = place_of_dead(p, to);
+	if (place < size || place - size > PAD_MAX)
+		return false;
+	r->pad = place - size;
+	if (write_all(p->fd, c->buf + at, size, to))
+		return false;
+	units_revive(&p->units, h.unit, size);
+	hand_over(c, at, from, to);
+	return true;
+}
+
+/* What fits into holes goes there; the rest is packed anew, and appended. */
+static void fill_holes(struct clean *c)
+{
+	uint32_t rest = 0, n = 0, at = 0;
+
+	for (uint32_t k = 0; k < c->n; k++) {
+		struct fls_record *r = (struct fls_record *)(void *)(c->buf + at);
+		uint32_t size = store_record_size(r->len);
+
+		if (!move_to_hole(c, at, c->from[k])) {
+			r->pad = 0;
+			memmove(c->buf + rest, r, size);
+			c->from[n++] = c->from[k];
+			rest += size;
+		}
+		at += size;
+	}
+	c->packed = rest;
+	c->n = n;
+}
+
 static int move_packed(struct clean *c)
 {
 	uint32_t at = 0, k = 0;
 	int r = 0;
 
+	fill_holes(c);
 	while (!r && at < c->packed)
 		r = move_run(c, &at, &k);
 	return r;

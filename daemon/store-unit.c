@@ -112,7 +112,7 @@ static void make_free(struct units *u, struct unit *x, bool warm)
 	assert(x->state == UNIT_OPEN || x->state == UNIT_FULL);
 	assert(!x->listed && !x->live);
 
-	*x = (struct unit){ .state = UNIT_FREE };
+	*x = (struct unit){ .state = UNIT_FREE, .generation = x->generation + 1 };
 	u->used_bytes -= FLS_EXTENT;
 	list_free(u, x, warm);
 }
@@ -230,8 +230,17 @@ static void set_live(struct units *u, struct unit *x, uint32_t live)
 		TAILQ_REMOVE(from, x, link_bucket);
 		TAILQ_INSERT_TAIL(to, x, link_bucket);
 	}
-	u->live_bytes -= x->live - live;
+	u->live_bytes = u->live_bytes - x->live + live;
 	x->live = live;
+}
+
+void units_revive(struct units *u, uint32_t i, uint32_t bytes)
+{
+	struct unit *x = unit_at(u, i);
+
+	assert(x->state == UNIT_FULL && x->live + bytes <= x->used);
+
+	set_live(u, x, x->live + bytes);
 }
 
 bool units_kill(struct units *u, uint32_t i, uint32_t bytes)

@@ -25,6 +25,7 @@
 #include <stdint.h>
 #include <bsd/sys/queue.h>
 
+#include "daemon/store-holes.h"
 #include "include/faultline-shared.h"
 
 struct loop;
@@ -51,6 +52,7 @@ struct unit {
 	uint32_t busy : 1;	/* being spilled or cleaned: leave it alone; see units_hold() */
 	uint32_t lost : 1;	/* busy for good: see units_lose() */
 	uint32_t listed : 1;	/* FULL: it is on full and on a bucket */
+	uint32_t generation;	/* how often it has become free */
 	uint64_t owner;		/* for the owner of the store: e.g. the session (swap) */
 	TAILQ_ENTRY(unit) link;		/* FREE: on warm or free; FULL: on full, oldest first */
 	TAILQ_ENTRY(unit) link_bucket;	/* FULL: on bucket[], by live share */
@@ -76,6 +78,8 @@ void units_append(struct units *u, uint32_t i, uint32_t bytes);	/* bytes more ar
 void units_close(struct units *u, uint32_t i);			/* OPEN -> FULL, or FREE if nothing lives */
 void units_abandon(struct units *u, uint32_t i);		/* OPEN, nothing appended, no pages -> FREE */
 void units_discard(struct units *u, uint32_t i);		/* OPEN, nothing appended -> BAD */
+/* A record was written into the place of dead ones of a FULL unit. */
+void units_revive(struct units *u, uint32_t i, uint32_t bytes);
 /* Bytes of records died. True: the unit became FREE by it. */
 bool units_kill(struct units *u, uint32_t i, uint32_t bytes);
 /*
@@ -118,6 +122,7 @@ struct pool {
 	const uint8_t *map;
 	struct units units;	/* hold a unit while its bytes are being spilled */
 	uint32_t cleaning;	/* the open unit that cleaning appends to, or UINT32_MAX */
+	struct holes *holes;	/* places of dead records; NULL without memory */
 };
 #define POOL_NULL (struct pool){ .fd = -1, .cleaning = UINT32_MAX }
 
