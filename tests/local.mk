@@ -193,6 +193,62 @@ endif
 %C%_faultline_preload_hooked_la_LDFLAGS = $(PRELOAD_LINK) -rpath $(abs_builddir)/%D%
 %C%_faultline_preload_hooked_la_LIBADD = %D%/libagent-hooked.la $(LZ4_STATIC_LIBS)
 
+# A daemon, an agent and a client under gates: what a proof of the protocol is written with. And
+# programs under the preload library.
+if PRELOAD
+functional_tests += \
+	%D%/functional/chaos \
+	%D%/functional/daemon-killed \
+	%D%/functional/hammer \
+	%D%/functional/kernel-access \
+	%D%/functional/output-locks \
+	%D%/functional/protocol-adopt \
+	%D%/functional/protocol-edges \
+	%D%/functional/protocol-events \
+	%D%/functional/protocol-evict \
+	%D%/functional/protocol-rate \
+	$(NULL)
+SOAK_TESTS += %D%/functional/chaos
+check_PROGRAMS += \
+	%D%/functional/client-chaos \
+	%D%/functional/client-hammer \
+	%D%/functional/client-kernel \
+	%D%/functional/client-output \
+	$(NULL)
+check_LTLIBRARIES += %D%/libgated.la
+endif
+%C%_libgated_la_SOURCES = \
+	%D%/functional/gated.c \
+	%D%/functional/gated.h \
+	%D%/util-daemon.c \
+	%D%/util-daemon.h \
+	common/gate.c \
+	$(NULL)
+%C%_libgated_la_CPPFLAGS = $(AM_CPPFLAGS) $(CUNIT_CFLAGS) $(BSD_CFLAGS) -DFL_TEST_HOOKS
+GATED_LDADD = %D%/libgated.la %D%/libagent-hooked.la %D%/libharness.la common/libcommon.la \
+	$(CUNIT_LIBS) $(LZ4_STATIC_LIBS) $(BSD_LIBS)
+%C%_functional_protocol_adopt_LDADD = $(GATED_LDADD)
+%C%_functional_protocol_edges_LDADD = $(GATED_LDADD)
+%C%_functional_protocol_events_LDADD = $(GATED_LDADD)
+%C%_functional_protocol_evict_LDADD = $(GATED_LDADD)
+%C%_functional_protocol_rate_LDADD = $(GATED_LDADD)
+
+IN_JOB = \
+	%D%/functional/in-job.c \
+	%D%/functional/in-job.h \
+	%D%/util-daemon.c \
+	%D%/util-daemon.h \
+	$(NULL)
+%C%_functional_chaos_SOURCES = %D%/functional/chaos.c $(IN_JOB)
+%C%_functional_daemon_killed_SOURCES = %D%/functional/daemon-killed.c $(IN_JOB)
+%C%_functional_hammer_SOURCES = %D%/functional/hammer.c $(IN_JOB)
+%C%_functional_kernel_access_SOURCES = %D%/functional/kernel-access.c $(IN_JOB)
+%C%_functional_output_locks_LDADD = $(LDADD) -lutil
+%C%_functional_client_chaos_LDADD = -lpthread
+%C%_functional_client_hammer_LDADD = -lpthread
+%C%_functional_client_kernel_LDADD = $(URING_LIBS)
+%C%_functional_client_output_LDADD = -lpthread
+
 EXTRA_DIST += \
 	%D%/README.md \
 	%D%/expected-skips \
