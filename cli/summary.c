@@ -39,7 +39,7 @@ static void cost(struct out *o, const struct flp_status_job *job)
 
 	emit(o, "budget %s, peak %s, unmanaged %s%s", size_human(budget, job->budget),
 	     size_human(peak, job->c.resident_peak), size_human(unmanaged, job->c.unmanaged),
-	     job->state == FLP_JOB_IDLE ? "; it fitted, nothing was taken out" : "");
+	     job->c.evicted ? "" : "; it fitted, nothing was taken out");
 }
 
 static void faults(struct out *o, const struct flp_counters *c)

@@ -49,6 +49,7 @@
 
 #include "common/align.h"
 #include "common/cleanup.h"
+#include "daemon/log.h"
 #include "daemon/loop.h"
 #include "daemon/store-internal.h"
 #include "daemon/store.h"
@@ -310,6 +311,9 @@ struct swap *swap_free(struct swap *s)
 	if (!s)
 		return NULL;
 	assert(!s->writes && !s->reads);
+	/* Of a file with a name nothing is to be found later. */
+	if (ftruncate(s->fd, 0) < 0)
+		log_debug("cannot empty a swap file: %s", strerror(errno));
 	units_fini(&s->units);
 	close_fd(&s->fd);
 	pthread_mutex_destroy(&s->lock);

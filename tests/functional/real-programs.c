@@ -236,7 +236,7 @@ static void compare(const char *const *argv, const char *text)
 	if (WIFEXITED(alone.status) && WEXITSTATUS(alone.status) == 127)
 		t_skip("%s is not installed", argv[0]);
 	expect_success(&alone, "the program alone");
-	t_gt(alone.peak.anon, 60 * MIB);	/* else the budget would be too small to mean much */
+	t_gt(alone.peak.anon, 30 * MIB);	/* else the budget would be too small to mean much */
 
 	budget = alone.peak.anon / SHARE;
 	run_budgeted(argv, budget, text, &kept);
@@ -267,7 +267,7 @@ static void sort_sorts_the_same(void)
 
 static void python3_builds_the_same_index(void)
 {
-	COMPARE(16, python(), "-c",
+	COMPARE(8, python(), "-c",
 		"import sys\n"
 		"index = {}\n"
 		"for n, line in enumerate(sys.stdin.buffer):\n"
