@@ -63,6 +63,7 @@ struct job {
 		uint64_t last_ns;
 		uint64_t stuck_since_ns;
 		uint64_t evicted_then;
+		bool passing;		/* over for as long as a fork takes */
 	} reclaim;
 
 	LIST_ENTRY(job) link;		/* jobs.list */

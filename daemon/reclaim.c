@@ -780,11 +780,18 @@ static void tell_agent_of_fork(struct session *s)
 {
 	struct region *r;
 
-	RB_FOREACH(r, region_tree, &s->regions)
-		if (r->dontfork && ctl_command(s, FLS_OP_FORKABLE, 0, r->start, r->end - r->start, 1))
-			r->dontfork = false;
-	if (ctl_command(s, FLS_OP_QUIESCED, 0, 0, 0, 0))
+	RB_FOREACH(r, region_tree, &s->regions) {
+		if (r->dontfork && !ctl_command(s, FLS_OP_FORKABLE, 0, r->start, r->end - r->start, 1))
+			goto later;
+		r->dontfork = false;
+	}
+	if (ctl_command(s, FLS_OP_QUIESCED, 0, 0, 0, 0)) {
 		s->reclaim.fork_asked = false;
+		return;
+	}
+later:	/* the ring is full: the rest in another round */
+	s->reclaim.bring_back = true;
+	worker_retry_at(s->home, worker_now() + RETRY_NS);
 }
 
 /* The daemon stops, and everything is resident: let go of all of it. */

@@ -89,17 +89,24 @@ static void adopt(struct session *s, uint64_t now)
 
 /* ---- over the budget ---- */
 
-static void set_over(struct job *j, const char *reason)
+/* passing: it is over with the fork that asks for it, and nobody needs to hear of it. */
+static void set_over(struct job *j, const char *reason, bool passing)
 {
 	pthread_mutex_lock(&j->lock);
 	snprintf(j->reason, sizeof(j->reason), "%s", reason);
 	pthread_mutex_unlock(&j->lock);
 	if (atomic_exchange(&j->over, *reason != '\0') == (*reason != '\0'))
 		return;
-	if (*reason)
+	j->reclaim.passing |= passing && *reason;
+	if (j->reclaim.passing)
+		log_debug("job %llu %s", (unsigned long long)j->id,
+			  *reason ? reason : "is within its budget again");
+	else if (*reason)
 		log_warnx("job %llu is over its budget: %s", (unsigned long long)j->id, reason);
 	else
 		log_notice("job %llu is within its budget again", (unsigned long long)j->id);
+	if (!*reason)
+		j->reclaim.passing = false;
 	job_kick_waiting(j, NULL);
 }
 
@@ -137,7 +144,7 @@ static void check_stuck(struct job *j, const struct job_look *look, uint64_t now
 	if (job_cost(j) <= w.high) {
 		j->reclaim.stuck_since_ns = 0;
 		if (over)
-			set_over(j, "");
+			set_over(j, "", false);
 		return;
 	}
 	if (look->evicted != j->reclaim.evicted_then && !look->held) {
@@ -150,7 +157,7 @@ static void check_stuck(struct job *j, const struct job_look *look, uint64_t now
 	/* A fork must not wait for room that only its end will make. */
 	if (look->held || (now - j->reclaim.stuck_since_ns > STUCK_NS && !over &&
 			   (atomic_load(&j->n_waiting) || job_cost(j) > w.limit)))
-		set_over(j, why_stuck(j, look->refused, look->held));
+		set_over(j, why_stuck(j, look->refused, look->held), look->held);
 }
 
 /* ---- a tick ---- */
