@@ -79,6 +79,8 @@ struct reclaim {
 	uint32_t unmoved;	/* tries in a row that took nothing out */
 	uint64_t resume_ns, pause_ns;	/* no victims before this; how long the next pause is */
 	uint64_t retry_ns;	/* soonest time that a KEPT slot wants to be tried again; 0: none */
+	uint64_t clean_above;	/* full extents are cleaned when more than this is dead: the last try
+				 * won nothing */
 	uint32_t n_io;		/* writes of the reclaimer that concern this session */
 	bool drain;
 };

@@ -41,11 +41,11 @@
 void job_watermarks(const struct job *j, struct watermarks *ret)
 {
 	uint64_t b = j->budget;
-	uint64_t reserve = min(max(b / 64, MIB / 4), 2 * MIB);
+	uint64_t reserve = min(max(b / 128, MIB / 4), MIB);
 
 	ret->limit = b - reserve;
-	ret->high = ret->limit - min(max(b / 32, MIB / 2), 8 * MIB);
-	ret->low = ret->high - min(max(b / 128, MIB / 4), 4 * MIB);
+	ret->high = ret->limit - min(max(b / 64, MIB / 2), 4 * MIB);
+	ret->low = ret->high - min(max(b / 256, MIB / 4), 2 * MIB);
 }
 
 uint32_t job_room(struct job *j, uint32_t want)

@@ -21,8 +21,8 @@
 #include "daemon/worker.h"
 
 #define MIB		(UINT64_C(1) << 20)
-#define WARM_UNITS	2u
-#define CLEANS		4			/* extents of a pool in one look */
+#define WARM_UNITS	1u
+#define CLEANS		2			/* extents of a pool in one look */
 #define CLEAN_STEP	24u			/* records moved in one hold of the session's lock */
 #define SPILL_UNITS	8u
 #define SPILL_RECORDS	(FLS_EXTENT / 64)
@@ -70,13 +70,26 @@ static struct unit *dirtiest(struct session *s)
 	uint64_t used = u->used_bytes - u->slack_bytes, dead = used - u->live_bytes;
 	struct unit *x;
 
-	if (dead < (reclaim_is_tight(s) ? max(used / 32, MIB) : max(used / 6, 3 * MIB)))
+	if (dead < (reclaim_is_tight(s) ? max(used / 50, MIB) : max(used / 6, 3 * MIB)))
 		return NULL;
 	x = units_emptiest(u, FLS_EXTENT);
-	/* Little is gained by moving much, unless there are holes elsewhere for all of it. */
-	if (x && x->live > FLS_EXTENT / 4 * 3 && dead < FLS_EXTENT + MIB / 2)
-		return NULL;
-	return x;
+	if (!x || x->live <= FLS_EXTENT / 4 * 3)
+		return x;
+	/* Little is gained by moving much, unless there are holes elsewhere for all of it; and when they did
+	 * not fit the last time, not before there are more. */
+	return dead < FLS_EXTENT + MIB / 2 || dead < s->reclaim.clean_above ? NULL : x;
+}
+
+/* A cleaning that mostly appended what it took won little: wait for more holes. */
+static void note_gain(struct session *s)
+{
+	struct units *u = &s->pool.units;
+	uint64_t dead = u->used_bytes - u->slack_bytes - u->live_bytes;
+
+	if (s->pool.appended > FLS_EXTENT / 2)
+		s->reclaim.clean_above = dead + max(u->used_bytes / 32, 2 * MIB);
+	else
+		s->reclaim.clean_above = 0;
 }
 
 static bool clean_one(struct session *s)
@@ -102,6 +115,7 @@ static bool clean_one(struct session *s)
 	r = pool_clean_end(c);
 	if (!r)
 		s->c.compactions++;
+	note_gain(s);
 	pool_trim(&s->pool, WARM_UNITS);
 	reclaim_charge_pool(s);
 	pthread_mutex_unlock(&s->lock);

@@ -34,7 +34,7 @@
 #include "daemon/store.h"
 
 #define RECORD_MIN	(sizeof(struct fls_record) + 8)
-#define PAD_MAX		128u		/* of a record that took the place of bigger ones */
+#define PAD_MAX		256u		/* of a record that took the place of bigger ones */
 #define RECORD_MAX	((uint32_t)round_up_to(FLS_RECORD_MAX, 8))
 
 int pool_init(struct pool *p, uint64_t size)
@@ -228,6 +228,7 @@ struct clean {
 	uint32_t at;				/* how far the walk has come */
 	uint32_t base, limit;			/* of this step: where it began, records at most */
 	int error;
+	uint32_t appended;			/* bytes that found no hole */
 	uint32_t packed;			/* bytes of live records at the start of buf */
 	uint32_t n;				/* ... and their number */
 	uint32_t from[FLS_EXTENT / RECORD_MIN];	/* where each of them was in the unit */
@@ -354,6 +355,7 @@ static int move_run(struct clean *c, uint32_t *at, uint32_t *k)
 	if (r < 0)
 		return r;
 
+	c->appended += len;
 	units_append(&p->units, p->cleaning, len);
 	for (uint64_t to = unit_start(p->cleaning) + start; n; n--, ++*k) {
 		const struct fls_record *rec = (const void *)(c->buf + *at);
@@ -441,6 +443,7 @@ int pool_clean_begin(struct clean **ret, struct pool *p, struct unit *x)
 	c->unit = units_index(&p->units, x);
 	c->used = x->used;
 	c->at = 0;
+	c->appended = 0;
 	c->error = 0;
 	units_hold(&p->units, c->unit);
 	*ret = c;
@@ -500,6 +503,7 @@ int pool_clean_end(struct clean *c)
 	struct units *u = &c->pool->units;
 	int r = c->error;
 
+	c->pool->appended = c->appended;
 	/* What still lives cannot be found by walking: trying again would win nothing. */
 	if (!r && c->at >= c->used && u->unit[c->unit].live)
 		r = -EBADMSG;

@@ -15,7 +15,7 @@
 struct units;
 
 #define HOLE_SIZES	520u		/* record size / 8 */
-#define HOLE_SLACK	32u		/* bytes that a record may be smaller than its hole */
+#define HOLE_SLACK	64u		/* bytes that a record may be smaller than its hole */
 
 struct hole {
 	uint32_t unit, offset, generation;

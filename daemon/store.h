@@ -122,6 +122,7 @@ struct pool {
 	const uint8_t *map;
 	struct units units;	/* hold a unit while its bytes are being spilled */
 	uint32_t cleaning;	/* the open unit that cleaning appends to, or UINT32_MAX */
+	uint32_t appended;	/* by the last cleaning: bytes that found no hole */
 	struct holes *holes;	/* places of dead records; NULL without memory */
 };
 #define POOL_NULL (struct pool){ .fd = -1, .cleaning = UINT32_MAX }
