@@ -880,12 +880,14 @@ static int read_batch(struct worker *w, struct session *s)
 
 void fault_serve(struct worker *w, struct session *s)
 {
-	int i;
+	int n = STATE_EVENTS, i;
 
-	for (i = 0; i < BATCHES && read_batch(w, s) > 0; i++)
+	/* A batch that is not full was all there was: what comes after it raises a new edge of the poll. */
+	for (i = 0; i < BATCHES && n == STATE_EVENTS; i++) {
+		n = read_batch(w, s);
 		fault_run_ready(w, s);
-	fault_run_ready(w, s);
-	if (i == BATCHES)		/* the poll does not tell of what is left */
+	}
+	if (n == STATE_EVENTS)		/* the poll does not tell of what is left */
 		worker_kick(s);
 }
 
