@@ -683,7 +683,9 @@ static void fault_try(struct worker *wk, struct session *s, struct fault *f)
 	}
 	switch (page_state(p)) {
 	case PAGE_LEAVING:
-		if (f->tid == s->agent_tid) {	/* never park the agent: it would wait for itself */
+		/* Never park the agent: it would wait for itself. It meets a missing page of its own slot only
+		 * when the page was discarded meanwhile: anything but that is not to be read as zeros. */
+		if (f->tid == s->agent_tid && page_discarded(p)) {
 			static const uint8_t zeros[FLS_PAGE] __attribute__((aligned(4096)));
 
 			uffd_copy(s->uffd, f->va, zeros, 1, true, &(unsigned int){ 0 });
